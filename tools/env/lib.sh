@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# Shared by the scripts beside it: where things are, and how to speak to a person.
+# shellcheck shell=bash
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=config
+. "$TOP/tools/env/config"
+
+CACHE=${IOMMUFD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iommufd}
+SANDBOX=$CACHE/sandbox
+LOG=$CACHE/setup.log
+
+say() { printf '%s\n' "$*" >&2; }
+
+# die MESSAGE [WHAT TO DO ABOUT IT]
+die() {
+	say "error: $1"
+	shift
+	[ $# -eq 0 ] || printf '       %s\n' "$@" >&2
+	exit 1
+}
+
+# machine_arch: the Debian name of this machine's architecture.
+machine_arch() {
+	case $(uname -m) in
+	x86_64) echo amd64 ;;
+	aarch64) echo arm64 ;;
+	*) die "no support for building on $(uname -m)" "Use an x86-64 or arm64 machine." ;;
+	esac
+}
+
+# debian_arch NAME: a kernel or Debian architecture name, as Debian spells it.
+debian_arch() {
+	case ${1:-$(machine_arch)} in
+	amd64 | x86_64 | x86) echo amd64 ;;
+	arm64 | aarch64) echo arm64 ;;
+	*) die "unknown ARCH '$1'" "Known: amd64 (x86_64), arm64." ;;
+	esac
+}
+
+# kernel_release ARCH: the release that the set-up chose for ARCH, or nothing.
+kernel_release() {
+	cat "$CACHE/release.$1" 2>/dev/null
+}
+
+# step LABEL COMMAND...: run it, its output to the log, with a sign of life.
+step() {
+	local label=$1 start=$SECONDS pid rc last
+	shift
+	printf '\n== %s\n' "$label" >>"$LOG"
+	say "  - $label"
+	"$@" >>"$LOG" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		sleep 1
+		last=$(tail -n 1 "$LOG" | tr -d '\r' | cut -c 1-60)
+		if [ -t 2 ]; then
+			printf '\r    %4d s  %-60s' $((SECONDS - start)) "$last" >&2
+		elif [ $(((SECONDS - start) % 30)) -eq 29 ]; then
+			say "    $((SECONDS - start)) s: $last"
+		fi
+	done
+	rc=0
+	wait $pid || rc=$?
+	[ ! -t 2 ] || printf '\r%78s\r' '' >&2
+	if [ $rc -ne 0 ]; then
+		say "    failed after $((SECONDS - start)) s; the end of $LOG:"
+		tail -n 25 "$LOG" | sed 's/^/    | /' >&2
+		exit $rc
+	fi
+	say "    done in $((SECONDS - start)) s"
+}
