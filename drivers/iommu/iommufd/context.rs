@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A context: what one open of /dev/iommu owns, by id.
+//!
+//! It lives as long as its file is open or a device is bound to it. An object's id is reserved
+//! first, and given to the object when that is complete: nobody ever finds half an object.
+
+use crate::{
+    group::Group,
+    ioas::{
+        Ioas,
+        IoasUser, //
+    },
+    kapi::device::BoundDevice, //
+};
+use kernel::{
+    bindings,
+    id_pool::IdPool,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    xarray::{
+        AllocKind,
+        XArray, //
+    },
+};
+
+/// What one open of /dev/iommu owns.
+#[pin_data]
+pub(crate) struct Context {
+    /// Which ids are taken, from 1 on.
+    #[pin]
+    ids: Mutex<IdPool>,
+    /// The objects that have their id.
+    #[pin]
+    objects: XArray<KBox<Object>>,
+    /// The groups of the bound devices, each with how many of them it has.
+    #[pin]
+    groups: Mutex<KVec<(Arc<Group>, usize)>>,
+}
+
+/// What an id can stand for.
+#[derive(Clone)]
+pub(crate) enum Object {
+    /// An I/O address space.
+    Ioas(Arc<Ioas>),
+    /// A bound device, which its group knows by the same id.
+    Device(Arc<Group>),
+}
+
+impl Context {
+    /// A context without objects.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                ids <- new_mutex!(IdPool::new(), "iommufd_ids"),
+                objects <- XArray::new(AllocKind::Alloc1),
+                groups <- new_mutex!(KVec::new(), "iommufd_groups"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Takes the lowest free id.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENOSPC` when there are no more ids.
+    pub(crate) fn reserve_id(&self) -> Result<ReservedId<'_>> {
+        let mut ids = self.ids.lock();
+        loop {
+            if let Some(id) = ids.find_unused_id(1) {
+                let number = id.as_u32();
+                id.acquire();
+                return Ok(ReservedId { ctx: self, number });
+            }
+            let grown = ids
+                .grow_request()
+                .ok_or(ENOSPC)?
+                .realloc(GFP_KERNEL_ACCOUNT)?;
+            ids.grow(grown);
+        }
+    }
+
+    /// Gives a reserved id to an object, which can be found from here on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn publish(&self, id: u32, object: Object) -> Result {
+        let object = KBox::new(object, GFP_KERNEL_ACCOUNT)?;
+        let stored = self
+            .objects
+            .lock()
+            .store(id as usize, object, GFP_KERNEL_ACCOUNT);
+        // What did not fit is dropped here, after the lock.
+        stored?;
+        Ok(())
+    }
+
+    /// The object of an id.
+    pub(crate) fn get(&self, id: u32) -> Option<Object> {
+        self.objects.lock().get(id as usize).cloned()
+    }
+
+    /// Ids in use are below this.
+    pub(crate) fn id_limit(&self) -> u32 {
+        u32::try_from(self.ids.lock().capacity()).unwrap_or(u32::MAX)
+    }
+
+    /// The address space of an id, for the length of a call.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: there is none.
+    pub(crate) fn ioas(&self, id: u32) -> Result<Arc<Ioas>> {
+        match self.objects.lock().get(id as usize) {
+            Some(Object::Ioas(ioas)) => Ok(ioas.clone()),
+            _ => Err(ENOENT),
+        }
+    }
+
+    /// The address space of an id, which cannot be freed while the result lives.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: there is none.
+    pub(crate) fn use_ioas(&self, id: u32) -> Result<IoasUser> {
+        // Under the lock that `free_ioas` looks at the users under.
+        match self.objects.lock().get(id as usize) {
+            Some(Object::Ioas(ioas)) => Ok(IoasUser::new(ioas.clone(), id)),
+            _ => Err(ENOENT),
+        }
+    }
+
+    /// Frees the address space of an id, with all that is mapped in it.
+    ///
+    /// # Errors
+    ///
+    /// * `ENOENT`: there is none.
+    /// * `EBUSY`: it is in use.
+    pub(crate) fn free_ioas(&self, id: u32) -> Result {
+        let removed = {
+            let mut objects = self.objects.lock();
+            match objects.get(id as usize) {
+                Some(Object::Ioas(ioas)) if ioas.is_used() => return Err(EBUSY),
+                Some(Object::Ioas(_)) => objects.remove(id as usize),
+                _ => return Err(ENOENT),
+            }
+        };
+        if let Some(Object::Ioas(ioas)) = removed.map(KBox::into_inner) {
+            ioas.destroy();
+        }
+        self.ids.lock().release_id(id as usize);
+        Ok(())
+    }
+
+    /// Takes a device's id back, whether it was published or not.
+    pub(crate) fn remove_device(&self, id: u32) {
+        let removed = self.objects.lock().remove(id as usize);
+        drop(removed);
+        self.ids.lock().release_id(id as usize);
+    }
+
+    /// The group of `dev` in this context, which knows that it has one device more.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn join_group(&self, dev: &BoundDevice<'_>) -> Result<Arc<Group>> {
+        let mut groups = self.groups.lock();
+        for (group, devices) in groups.iter_mut() {
+            if group.iommu_group().same(dev.group()) {
+                *devices += 1;
+                return Ok(group.clone());
+            }
+        }
+        let group = Group::new(dev.group_ref()?)?;
+        groups.push((group.clone(), 1), GFP_KERNEL_ACCOUNT)?;
+        Ok(group)
+    }
+
+    /// Undoes one [`Self::join_group`].
+    pub(crate) fn leave_group(&self, group: &Arc<Group>) {
+        self.groups.lock().retain(|(other, devices)| {
+            if Arc::ptr_eq(other, group) {
+                *devices -= 1;
+            }
+            *devices > 0
+        });
+    }
+
+    /// Whether a device of the group at `ptr` is bound to this context.
+    pub(crate) fn has_group(&self, ptr: *const bindings::iommu_group) -> bool {
+        let groups = self.groups.lock();
+        groups.iter().any(|(group, _)| group.iommu_group().is(ptr))
+    }
+}
+
+/// An id that nothing can be found by yet; free again if dropped.
+pub(crate) struct ReservedId<'a> {
+    ctx: &'a Context,
+    number: u32,
+}
+
+impl ReservedId<'_> {
+    /// Makes the caller responsible for the id.
+    pub(crate) fn keep(self) -> u32 {
+        let number = self.number;
+        core::mem::forget(self);
+        number
+    }
+
+    /// Gives the id to an object, which can be found from here on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; the id is free again, then.
+    pub(crate) fn publish(self, object: Object) -> Result<u32> {
+        self.ctx.publish(self.number, object)?;
+        Ok(self.keep())
+    }
+}
+
+impl Drop for ReservedId<'_> {
+    fn drop(&mut self) {
+        self.ctx.ids.lock().release_id(self.number as usize);
+    }
+}

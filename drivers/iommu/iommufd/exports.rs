@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The face towards other drivers: `<linux/iommufd.h>`.
+//!
+//! Each function converts its arguments, makes one call and converts the result. Signatures are
+//! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
+//!
+//! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`Device`]
+//! in a [`KBox`]. The access interface, which emulated devices need, is not there yet.
+
+use crate::{
+    context::Context,
+    device::Device,
+    kapi::{
+        device::BoundDevice,
+        node, //
+    },
+    sys,
+};
+use core::mem::ManuallyDrop;
+use kernel::{
+    bindings,
+    error::from_result,
+    prelude::*,
+    sync::Arc, //
+};
+
+type Ctx = bindings::iommufd_ctx;
+type Idev = sys::iommufd_device;
+type Access = sys::iommufd_access;
+
+/// Defines a function of `<linux/iommufd.h>`; does not compile unless it has the type it has there.
+macro_rules! export_fn {
+    ($(#[$meta:meta])*
+     unsafe extern "C" fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        const _: () = {
+            // Both branches must have one type.
+            let _ = if true { sys::$name } else { $name };
+        };
+
+        $(#[$meta])*
+        #[no_mangle]
+        pub(crate) unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? $body
+    };
+}
+
+fn err_ptr<T>(error: Error) -> *mut T {
+    // What `ERR_PTR()` does.
+    core::ptr::without_provenance_mut(error.to_errno() as isize as usize)
+}
+
+fn ctx_into_raw(ctx: Arc<Context>) -> *mut Ctx {
+    Arc::into_raw(ctx).cast_mut().cast()
+}
+
+/// # Safety
+///
+/// `ctx` came from [`ctx_into_raw`], and its reference outlives the result.
+unsafe fn ctx_borrow(ctx: *mut Ctx) -> ManuallyDrop<Arc<Context>> {
+    // SAFETY: By the contract; the reference count is not touched.
+    ManuallyDrop::new(unsafe { Arc::from_raw(ctx.cast::<Context>()) })
+}
+
+/// # Safety
+///
+/// `idev` was returned by `iommufd_device_bind()`, and is not unbound for the duration of `'a`.
+unsafe fn device_borrow<'a>(idev: *mut Idev) -> &'a Device {
+    // SAFETY: By the contract.
+    unsafe { &*idev.cast::<Device>() }
+}
+
+export_fn! {
+    /// Takes one more reference on a context.
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on.
+    unsafe extern "C" fn iommufd_ctx_get(ictx: *mut Ctx) {
+        // SAFETY: By the contract.
+        let ctx = unsafe { ctx_borrow(ictx) };
+        core::mem::forget(Arc::clone(&ctx));
+    }
+}
+
+export_fn! {
+    /// The context behind a file, with a reference; `-EBADFD` if it is not ours.
+    ///
+    /// # Safety
+    ///
+    /// `file` is an open file.
+    unsafe extern "C" fn iommufd_ctx_from_file(file: *mut bindings::file) -> *mut Ctx {
+        // SAFETY: By the contract.
+        match unsafe { node::of_raw_file(file) } {
+            Some(ctx) => ctx_into_raw(ctx),
+            None => err_ptr(EBADFD),
+        }
+    }
+}
+
+export_fn! {
+    /// The context behind a file descriptor, with a reference; `-EBADF` or `-EBADFD`.
+    ///
+    /// # Safety
+    ///
+    /// None.
+    unsafe extern "C" fn iommufd_ctx_from_fd(fd: c_int) -> *mut Ctx {
+        node::of_fd(fd).map_or_else(err_ptr, ctx_into_raw)
+    }
+}
+
+export_fn! {
+    /// Gives a reference on a context back.
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on, and gives up.
+    unsafe extern "C" fn iommufd_ctx_put(ictx: *mut Ctx) {
+        // SAFETY: By the contract.
+        drop(ManuallyDrop::into_inner(unsafe { ctx_borrow(ictx) }));
+    }
+}
+
+export_fn! {
+    /// Whether a device of the group is bound to the context.
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on.
+    unsafe extern "C" fn iommufd_ctx_has_group(
+        ictx: *mut Ctx,
+        group: *mut bindings::iommu_group,
+    ) -> bool {
+        // SAFETY: By the contract.
+        !ictx.is_null() && !group.is_null() && unsafe { ctx_borrow(ictx) }.has_group(group)
+    }
+}
+
+export_fn! {
+    /// Binds a device to a context and writes the id that userspace knows it by to `id`.
+    ///
+    /// Errors as pointers: `-EINVAL`, `-ENODEV`, `-EPERM`, `-EBUSY`, `-ENOMEM`; see
+    /// [`Device::bind`].
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on; `dev` is a device that the caller's
+    /// driver is bound to until after `iommufd_device_unbind()`; `id` can be written to.
+    unsafe extern "C" fn iommufd_device_bind(
+        ictx: *mut Ctx,
+        dev: *mut bindings::device,
+        id: *mut u32,
+    ) -> *mut Idev {
+        // SAFETY: By the contract.
+        let ctx = unsafe { ctx_borrow(ictx) };
+        // SAFETY: By the contract.
+        let dev = unsafe { BoundDevice::new(dev) };
+        match dev.and_then(|dev| Device::bind(&ctx, dev)) {
+            Ok(device) => {
+                // SAFETY: By the contract.
+                unsafe { id.write(device.id()) };
+                KBox::into_raw(device).cast()
+            }
+            Err(e) => err_ptr(e),
+        }
+    }
+}
+
+export_fn! {
+    /// Undoes `iommufd_device_bind()`. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `idev` was returned by `iommufd_device_bind()`, and is not used any more.
+    unsafe extern "C" fn iommufd_device_unbind(idev: *mut Idev) {
+        // SAFETY: By the contract.
+        drop(unsafe { KBox::from_raw(idev.cast::<Device>()) });
+    }
+}
+
+export_fn! {
+    /// Attaches a device to the address space whose id is at `pt_id`; no PASIDs yet.
+    ///
+    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`Device::attach`].
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device; `pt_id` can be read.
+    unsafe extern "C" fn iommufd_device_attach(
+        idev: *mut Idev,
+        pasid: bindings::ioasid_t,
+        pt_id: *mut u32,
+    ) -> c_int {
+        if pasid != bindings::IOMMU_NO_PASID {
+            return EOPNOTSUPP.to_errno();
+        }
+        // SAFETY: By the contract.
+        let device = unsafe { device_borrow(idev) };
+        // SAFETY: By the contract.
+        let ioasid = unsafe { pt_id.read() };
+        from_result(|| device.attach(ioasid).map(|()| 0))
+    }
+}
+
+export_fn! {
+    /// Moves an attached device, and its group, to the address space whose id is at `pt_id`.
+    ///
+    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`Device::replace`].
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device; `pt_id` can be read.
+    unsafe extern "C" fn iommufd_device_replace(
+        idev: *mut Idev,
+        pasid: bindings::ioasid_t,
+        pt_id: *mut u32,
+    ) -> c_int {
+        if pasid != bindings::IOMMU_NO_PASID {
+            return EOPNOTSUPP.to_errno();
+        }
+        // SAFETY: By the contract.
+        let device = unsafe { device_borrow(idev) };
+        // SAFETY: By the contract.
+        let ioasid = unsafe { pt_id.read() };
+        from_result(|| device.replace(ioasid).map(|()| 0))
+    }
+}
+
+export_fn! {
+    /// Detaches a device; its DMA is blocked from then on. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device.
+    unsafe extern "C" fn iommufd_device_detach(idev: *mut Idev, pasid: bindings::ioasid_t) {
+        if pasid == bindings::IOMMU_NO_PASID {
+            // SAFETY: By the contract.
+            unsafe { device_borrow(idev) }.detach();
+        }
+    }
+}
+
+export_fn! {
+    /// The context that a device is bound to, without a reference.
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device.
+    unsafe extern "C" fn iommufd_device_to_ictx(idev: *mut Idev) -> *mut Ctx {
+        // SAFETY: By the contract.
+        let device = unsafe { device_borrow(idev) };
+        Arc::as_ptr(device.context()).cast_mut().cast()
+    }
+}
+
+export_fn! {
+    /// The id that userspace knows a device by.
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device.
+    unsafe extern "C" fn iommufd_device_to_id(idev: *mut Idev) -> u32 {
+        // SAFETY: By the contract.
+        unsafe { device_borrow(idev) }.id()
+    }
+}
+
+/// Defines a function that answers `-EOPNOTSUPP` whatever it is asked.
+macro_rules! export_unsupported {
+    ($($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $answer:expr;)*) => {
+        $(export_fn! {
+            /// Not there yet: does nothing and says so.
+            ///
+            /// # Safety
+            ///
+            /// None.
+            unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
+                $answer
+            }
+        })*
+    };
+}
+
+const UNSUPPORTED: c_int = -(bindings::EOPNOTSUPP as c_int);
+
+export_unsupported! {
+    iommufd_access_create(
+        _ictx: *mut Ctx,
+        _ops: *const sys::iommufd_access_ops,
+        _data: *mut c_void,
+        _id: *mut u32
+    ) -> *mut Access = err_ptr(EOPNOTSUPP);
+    iommufd_access_attach(_access: *mut Access, _ioas_id: u32) -> c_int = UNSUPPORTED;
+    iommufd_access_replace(_access: *mut Access, _ioas_id: u32) -> c_int = UNSUPPORTED;
+    iommufd_access_pin_pages(
+        _access: *mut Access,
+        _iova: c_ulong,
+        _length: c_ulong,
+        _out_pages: *mut *mut bindings::page,
+        _flags: c_uint
+    ) -> c_int = UNSUPPORTED;
+    iommufd_access_rw(
+        _access: *mut Access,
+        _iova: c_ulong,
+        _data: *mut c_void,
+        _len: usize,
+        _flags: c_uint
+    ) -> c_int = UNSUPPORTED;
+    iommufd_access_destroy(_access: *mut Access) -> () = ();
+    iommufd_access_detach(_access: *mut Access) -> () = ();
+    iommufd_access_unpin_pages(
+        _access: *mut Access,
+        _iova: c_ulong,
+        _length: c_ulong
+    ) -> () = ();
+    iommufd_vfio_compat_ioas_get_id(_ictx: *mut Ctx, _out_ioas_id: *mut u32) -> c_int = UNSUPPORTED;
+    iommufd_vfio_compat_ioas_create(_ictx: *mut Ctx) -> c_int = UNSUPPORTED;
+    iommufd_vfio_compat_set_no_iommu(_ictx: *mut Ctx) -> c_int = UNSUPPORTED;
+}

@@ -1,0 +1,713 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An I/O address space: what is mapped in it, and into which domains.
+//!
+//! The **areas** say what is mapped: a range of I/O addresses, the pinned memory behind it and
+//! what devices may do with it. The **domains** are where it is mapped: one for each kind of
+//! IOMMU behind which devices are attached. A new domain is filled from the areas before a device
+//! sees it; with no domain at all, mapping just pins.
+//!
+//! Three rules hold everywhere:
+//!
+//! * Memory is unpinned only after no domain maps it any more and the IOTLBs were told.
+//! * What fails leaves every domain, pin and charge as it was.
+//! * Nothing is pinned, mapped or waited for under the lock of the areas: maps and unmaps of
+//!   different ranges run side by side. They hold `domains` for reading, so whoever holds it for
+//!   writing knows that none is under way.
+
+use crate::{
+    areas::{
+        Areas,
+        Conflict,
+        Spare, //
+    },
+    iova::IovaRange,
+    kapi::{
+        account::{
+            Charge,
+            Payer, //
+        },
+        device::{
+            OwnedDevice,
+            Reserved, //
+        },
+        domain::{
+            Domain,
+            Prot, //
+        },
+        pin::{
+            PinnedRun,
+            Pinner, //
+        },
+        rwsem::{
+            new_rwsem,
+            RwSemaphore, //
+        },
+        task,
+    },
+    pages::Runs,
+};
+use core::iter;
+use kernel::{
+    new_mutex,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            AtomicFlag, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+/// As many areas are unmapped with one flush of the IOTLBs.
+const UNMAP_BATCH: usize = 16;
+
+/// An I/O address space.
+#[pin_data]
+pub(crate) struct IoPagetable {
+    /// The addresses that can be mapped at all. Immutable.
+    window: IovaRange,
+    /// Whether every domain must enforce snooping. Immutable.
+    enforce_snoop: bool,
+    /// Set once, when the space is being freed: long maps stop then.
+    dying: AtomicFlag,
+    /// Outer lock; see the head of this file.
+    #[pin]
+    domains: RwSemaphore<Domains>,
+    /// Inner lock, held for moments only.
+    #[pin]
+    space: Mutex<Space>,
+}
+
+/// Where the areas are mapped.
+struct Domains {
+    list: KVec<Slot>,
+    /// What the attached devices need left out, by the id of the device.
+    reserved: KVec<(u32, IovaRange)>,
+}
+
+/// A domain and how many groups are on it, at least one.
+struct Slot {
+    domain: Arc<Domain>,
+    groups: usize,
+}
+
+/// What is mapped.
+struct Space {
+    areas: Areas<Mapping>,
+    usage: Usage,
+    /// Who mapped last, and so will probably map next.
+    payer: Option<Arc<Payer>>,
+}
+
+/// The content of a live area. Dropping it unpins and uncharges, in this order.
+struct Mapping {
+    runs: Runs,
+    charge: Charge,
+    prot: Prot,
+}
+
+/// What an address space holds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Number of areas.
+    pub(crate) areas: u64,
+    /// Bytes mapped, all of them pinned.
+    pub(crate) bytes: u64,
+    /// Bytes that count against a limit on locked memory.
+    pub(crate) charged: u64,
+}
+
+/// A request to map memory of the current process.
+pub(crate) struct MapRequest {
+    /// Where in the space; page-aligned at both ends.
+    pub(crate) range: IovaRange,
+    /// Where in the process's memory; page-aligned.
+    pub(crate) vaddr: u64,
+    /// What devices may do; one of the two at least.
+    pub(crate) prot: Prot,
+}
+
+/// A device on its way into an address space.
+pub(crate) struct Newcomer<'a> {
+    /// The id that its reserved regions are kept under.
+    pub(crate) id: u32,
+    /// The device.
+    pub(crate) dev: &'a OwnedDevice,
+}
+
+impl IoPagetable {
+    /// An empty space.
+    pub(crate) fn new(window: IovaRange, enforce_snoop: bool) -> impl PinInit<Self> {
+        let domains = Domains {
+            list: KVec::new(),
+            reserved: KVec::new(),
+        };
+        let space = Space {
+            areas: Areas::new(),
+            usage: Usage::default(),
+            payer: None,
+        };
+        pin_init!(Self {
+            window,
+            enforce_snoop,
+            dying: AtomicFlag::new(false),
+            domains <- new_rwsem!(domains, c"iommufd_domains"),
+            space <- new_mutex!(space, "iommufd_space"),
+        })
+    }
+
+    /// The addresses that can be mapped at all.
+    pub(crate) fn window(&self) -> IovaRange {
+        self.window
+    }
+
+    /// Whether every domain must enforce snooping.
+    pub(crate) fn enforces_snoop(&self) -> bool {
+        self.enforce_snoop
+    }
+
+    /// What the space holds at the moment.
+    pub(crate) fn usage(&self) -> Usage {
+        self.space.lock().usage
+    }
+
+    /// Pins the memory and maps it into every domain.
+    ///
+    /// # Errors
+    ///
+    /// * `EEXIST`: something is mapped, or being mapped, in the range.
+    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region.
+    /// * `ENOMEM`: over the limit on locked memory, or out of memory.
+    /// * `EFAULT`: the memory is not there, or cannot be used this way.
+    /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
+    pub(crate) fn map(&self, request: &MapRequest) -> Result {
+        let mut spare = Spare::new()?;
+        loop {
+            let domains = self.domains.read_killable()?;
+            self.check_alive()?;
+            let mut space = self.space.lock();
+            spare = match space.areas.reserve(request.range, spare) {
+                Ok(()) => {
+                    let payer = space.payer.clone();
+                    drop(space);
+                    return self.map_reserved(&domains, request, payer);
+                }
+                Err((Conflict::Area, _)) => return Err(EEXIST),
+                Err((Conflict::Unmapping, spare)) => spare,
+            };
+            drop(space);
+            drop(domains);
+            self.wait_for_unmaps()?;
+        }
+    }
+
+    fn map_reserved(
+        &self,
+        domains: &Domains,
+        request: &MapRequest,
+        payer: Option<Arc<Payer>>,
+    ) -> Result {
+        let filled = self.fill(domains, request, payer);
+        let mut space = self.space.lock();
+        match filled {
+            Ok(mapping) => {
+                space.publish(request.range, mapping);
+                Ok(())
+            }
+            Err(e) => {
+                space.areas.release(request.range);
+                Err(e)
+            }
+        }
+    }
+
+    fn fill(
+        &self,
+        domains: &Domains,
+        request: &MapRequest,
+        payer: Option<Arc<Payer>>,
+    ) -> Result<Mapping> {
+        if !self.window.contains(&request.range) || !domains.accept(request.range) {
+            return Err(EINVAL);
+        }
+        let payer = match payer.filter(|payer| payer.is_current()) {
+            Some(payer) => payer,
+            None => Payer::current()?,
+        };
+        let npages = request.range.len() >> PAGE_SHIFT;
+        let charge = Charge::new(payer, npages)?;
+        let mut pinner = Pinner::new(npages, request.prot.write)?;
+        let mut fill = Fill::new(domains, request);
+        let mut done = 0;
+        while done < npages {
+            if done > 0 {
+                task::breathe()?;
+                self.check_alive()?;
+            }
+            let mut batch = pinner.pin(request.vaddr + (done << PAGE_SHIFT), npages - done)?;
+            done += batch.npages();
+            while let Some(run) = batch.next_run() {
+                fill.add(run)?;
+            }
+        }
+        Ok(Mapping {
+            runs: fill.finish()?,
+            charge,
+            prot: request.prot,
+        })
+    }
+
+    /// Unmaps all areas in `range`, by type1v2's rules, and says how many bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: an end of the range cuts an area; nothing is unmapped then.
+    /// * `EINTR`: a fatal signal; some areas may be unmapped then.
+    /// * `ENOENT`: the space is being freed.
+    pub(crate) fn unmap(&self, range: IovaRange) -> Result<u64> {
+        loop {
+            let domains = self.domains.read_killable()?;
+            self.check_alive()?;
+            let mut dying = DyingAreas::default();
+            {
+                let mut space = self.space.lock();
+                match space.areas.check_unmap(range) {
+                    Ok(()) => space.take(range, &mut dying),
+                    Err(Conflict::Area) => return Err(EINVAL),
+                    Err(Conflict::Unmapping) => {
+                        drop(space);
+                        drop(domains);
+                        self.wait_for_unmaps()?;
+                        continue;
+                    }
+                }
+            }
+            return self.unmap_taken(&domains, range, dying);
+        }
+    }
+
+    fn unmap_taken(
+        &self,
+        domains: &Domains,
+        range: IovaRange,
+        mut dying: DyingAreas,
+    ) -> Result<u64> {
+        let mut bytes = 0u64;
+        loop {
+            for slot in &domains.list {
+                slot.domain.unmap(dying.strides());
+            }
+            bytes = bytes.wrapping_add(dying.unpin());
+            let next = dying.next_in(range);
+            dying.release(&mut self.space.lock());
+            let Some(next) = next else {
+                return Ok(bytes);
+            };
+            task::breathe()?;
+            self.space.lock().take(next, &mut dying);
+        }
+    }
+
+    /// Waits until all unmaps that are under way now are over, and all maps too.
+    fn wait_for_unmaps(&self) -> Result {
+        drop(self.domains.write_killable()?);
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// `ENOENT`: the space is being freed, so its id is unknown by now.
+    fn check_alive(&self) -> Result {
+        if self.dying.load(Relaxed) {
+            return Err(ENOENT);
+        }
+        Ok(())
+    }
+
+    /// Takes devices of one group in. With `onto`, the group must get a domain too: it is called
+    /// with one after the other, until one suits.
+    ///
+    /// # Errors
+    ///
+    /// * `EADDRINUSE`: something is mapped in a reserved region or outside of the aperture.
+    /// * `EINVAL`: no address would be left, or no domain suits.
+    /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
+    pub(crate) fn admit(
+        &self,
+        newcomers: &[Newcomer<'_>],
+        onto: Option<&mut dyn FnMut(&Arc<Domain>) -> Result>,
+    ) -> Result {
+        let mut domains = self.domains.write_killable()?;
+        self.check_alive()?;
+        let mut reserved = KVec::new();
+        let mut msi_window = None;
+        for newcomer in newcomers {
+            if self.enforce_snoop && !newcomer.dev.can_enforce_snoop() {
+                return Err(EINVAL);
+            }
+            for region in newcomer.dev.reserved_regions()? {
+                let range = region.range();
+                if self.space.lock().areas.is_taken(range) {
+                    return Err(EADDRINUSE);
+                }
+                if let Reserved::SoftwareMsi(range) = region {
+                    msi_window = Some(range.first());
+                }
+                reserved.push((newcomer.id, range), GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+        domains
+            .reserved
+            .reserve(reserved.len(), GFP_KERNEL_ACCOUNT)?;
+        if let (Some(onto), Some(lead)) = (onto, newcomers.first()) {
+            self.choose_domain(&mut domains, lead.dev, msi_window, &reserved, onto)?;
+        }
+        for entry in reserved {
+            // There is room: it was reserved above.
+            domains.reserved.push(entry, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(())
+    }
+
+    fn choose_domain(
+        &self,
+        domains: &mut Domains,
+        dev: &OwnedDevice,
+        msi_window: Option<u64>,
+        reserved: &[(u32, IovaRange)],
+        onto: &mut dyn FnMut(&Arc<Domain>) -> Result,
+    ) -> Result {
+        let enforces_snoop = dev.can_enforce_snoop();
+        for slot in &mut domains.list {
+            if slot.domain.enforces_snoop() != enforces_snoop {
+                continue;
+            }
+            match onto(&slot.domain) {
+                Ok(()) => {
+                    slot.groups += 1;
+                    return Ok(());
+                }
+                Err(e) if e == EINVAL => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let domain = Arc::new(Domain::new(dev)?, GFP_KERNEL_ACCOUNT)?;
+        self.check_domain(domains, &domain, reserved)?;
+        if let Some(base) = msi_window {
+            domain.set_msi_window(base)?;
+        }
+        domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        self.fill_domain(&domain)?;
+        if let Err(e) = onto(&domain) {
+            self.empty_domain(&domain);
+            return Err(e);
+        }
+        // There is room: it was reserved above.
+        Ok(domains
+            .list
+            .push(Slot { domain, groups: 1 }, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Whether a new domain suits the space: its pages, its aperture, what is mapped already.
+    fn check_domain(
+        &self,
+        domains: &Domains,
+        domain: &Domain,
+        reserved: &[(u32, IovaRange)],
+    ) -> Result {
+        let smallest = 1u64.checked_shl(domain.pgsize_bitmap().trailing_zeros());
+        let pages_fit = smallest.is_some_and(|size| size <= PAGE_SIZE as u64);
+        if !pages_fit || (self.enforce_snoop && !domain.enforces_snoop()) {
+            return Err(EINVAL);
+        }
+        let aperture = domain.aperture().ok_or(EINVAL)?;
+        let common = domains
+            .usable(self.window)
+            .and_then(|usable| usable.intersection(&aperture))
+            .ok_or(EINVAL)?;
+        let mut holes = KVec::new();
+        for (_, range) in Iterator::chain(domains.reserved.iter(), reserved) {
+            holes.push(*range, GFP_KERNEL)?;
+        }
+        common.without(&holes).next().ok_or(EINVAL)?;
+        let space = self.space.lock();
+        let fits = space.areas.live().all(|(range, _)| aperture.contains(&range));
+        if fits {
+            Ok(())
+        } else {
+            Err(EADDRINUSE)
+        }
+    }
+
+    /// Maps every area into a domain that no device uses yet. No map or unmap is under way.
+    fn fill_domain(&self, domain: &Domain) -> Result {
+        let space = self.space.lock();
+        let mut result = Ok(());
+        let mut filled = 0;
+        for (range, mapping) in space.areas.live() {
+            filled += 1;
+            result = fill_area(domain, range, mapping).and_then(|()| task::breathe());
+            if result.is_err() {
+                break;
+            }
+        }
+        if result.is_err() {
+            for (range, mapping) in space.areas.live().take(filled) {
+                domain.unmap(mapping.runs.strides(range));
+            }
+        }
+        result
+    }
+
+    /// Unmaps every area from a domain that no device uses any more.
+    fn empty_domain(&self, domain: &Domain) {
+        let space = self.space.lock();
+        let strides = space
+            .areas
+            .live()
+            .flat_map(|(range, mapping)| mapping.runs.strides(range));
+        domain.unmap(strides);
+    }
+
+    /// Undoes [`Self::admit`] for devices that are blocked, or in another space, by now.
+    ///
+    /// `off` is the domain that the group was on, if the group goes as a whole.
+    pub(crate) fn dismiss(&self, is_leaving: impl Fn(u32) -> bool, off: Option<&Arc<Domain>>) {
+        let mut domains = self.domains.write();
+        domains.reserved.retain(|(id, _)| !is_leaving(*id));
+        let Some(off) = off else { return };
+        domains.list.retain(|slot| {
+            if !Arc::ptr_eq(&slot.domain, off) {
+                return true;
+            }
+            slot.groups -= 1;
+            if slot.groups == 0 {
+                self.empty_domain(&slot.domain);
+            }
+            slot.groups > 0
+        });
+    }
+
+    /// The ranges that can be mapped with the devices attached now, in order.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `EINTR`.
+    pub(crate) fn usable_ranges(&self) -> Result<KVec<IovaRange>> {
+        let domains = self.domains.read_killable()?;
+        let mut holes = KVec::new();
+        for (_, range) in &domains.reserved {
+            holes.push(*range, GFP_KERNEL)?;
+        }
+        let mut ranges = KVec::new();
+        if let Some(usable) = domains.usable(self.window) {
+            for range in usable.without(&holes) {
+                ranges.push(range, GFP_KERNEL)?;
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// Removes everything, for good. No device is attached.
+    pub(crate) fn destroy(&self) {
+        self.dying.store(true, Relaxed);
+        let domains = self.domains.write();
+        let areas = {
+            let mut space = self.space.lock();
+            space.usage = Usage::default();
+            core::mem::replace(&mut space.areas, Areas::new())
+        };
+        drop(areas);
+        drop(domains);
+    }
+}
+
+/// Maps one area into one domain, all of it or nothing.
+fn fill_area(domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
+    for (iova, run) in mapping.runs.placed(range.first()) {
+        if let Err(e) = domain.map(iova, run, mapping.prot) {
+            let done = iova
+                .checked_sub(1)
+                .and_then(|last| IovaRange::new(range.first(), last));
+            domain.unmap(done.into_iter());
+            return Err(e);
+        }
+    }
+    Ok(())
+}
+
+impl Domains {
+    /// Whether no domain and no device objects to `range`.
+    fn accept(&self, range: IovaRange) -> bool {
+        self.list
+            .iter()
+            .all(|slot| slot.domain.aperture().is_some_and(|aperture| aperture.contains(&range)))
+            && !self.reserved.iter().any(|(_, hole)| hole.overlaps(&range))
+    }
+
+    /// What all domains can translate of `window`.
+    fn usable(&self, window: IovaRange) -> Option<IovaRange> {
+        self.list.iter().try_fold(window, |usable, slot| {
+            usable.intersection(&slot.domain.aperture()?)
+        })
+    }
+}
+
+impl Space {
+    fn publish(&mut self, range: IovaRange, mapping: Mapping) {
+        self.usage.areas += 1;
+        self.usage.bytes = self.usage.bytes.wrapping_add(range.len());
+        self.usage.charged += mapping.charge.locked_pages() << PAGE_SHIFT;
+        self.payer = Some(mapping.charge.payer().clone());
+        self.areas.publish(range, mapping);
+    }
+
+    /// Takes the first live areas of `range`, as many as fit into `dying`.
+    fn take(&mut self, range: IovaRange, dying: &mut DyingAreas) {
+        let mut rest = Some(range);
+        for slot in &mut dying.0 {
+            let taken = rest.and_then(|rest| self.areas.take_first(rest));
+            let Some((area, mapping)) = taken else { return };
+            self.usage.areas -= 1;
+            self.usage.bytes = self.usage.bytes.wrapping_sub(area.len());
+            self.usage.charged -= mapping.charge.locked_pages() << PAGE_SHIFT;
+            rest = after(area, range);
+            *slot = Some((area, Some(mapping)));
+        }
+    }
+}
+
+/// What comes behind `area` in `range`.
+fn after(area: IovaRange, range: IovaRange) -> Option<IovaRange> {
+    IovaRange::new(area.last().checked_add(1)?, range.last())
+}
+
+/// Areas that are being unmapped: first with, then without what was mapped there.
+#[derive(Default)]
+struct DyingAreas([Option<(IovaRange, Option<Mapping>)>; UNMAP_BATCH]);
+
+impl DyingAreas {
+    fn strides(&self) -> impl Iterator<Item = IovaRange> + '_ {
+        self.0
+            .iter()
+            .flatten()
+            .filter_map(|(area, mapping)| Some(mapping.as_ref()?.runs.strides(*area)))
+            .flatten()
+    }
+
+    /// Unpins and uncharges everything, and says how many bytes that were.
+    fn unpin(&mut self) -> u64 {
+        let mut bytes = 0u64;
+        for (area, mapping) in self.0.iter_mut().flatten() {
+            *mapping = None;
+            bytes = bytes.wrapping_add(area.len());
+        }
+        bytes
+    }
+
+    /// Where in `range` to go on, unless these were all.
+    fn next_in(&self, range: IovaRange) -> Option<IovaRange> {
+        let (area, _) = self.0.last()?.as_ref()?;
+        after(*area, range)
+    }
+
+    /// Gives the addresses back.
+    fn release(&mut self, space: &mut Space) {
+        for (area, _) in self.0.iter_mut().filter_map(Option::take) {
+            space.areas.release(area);
+        }
+    }
+}
+
+/// A map under way. Dropping it takes everything back.
+struct Fill<'a> {
+    domains: &'a Domains,
+    prot: Prot,
+    range: IovaRange,
+    /// The end, so far, of what is mapped.
+    next: u64,
+    /// The last run, which may go on with the next batch; pinned, not mapped.
+    open: Option<PinnedRun>,
+    /// All runs before, mapped up to `next`.
+    runs: Option<Runs>,
+}
+
+impl<'a> Fill<'a> {
+    fn new(domains: &'a Domains, request: &MapRequest) -> Self {
+        Self {
+            domains,
+            prot: request.prot,
+            range: request.range,
+            next: request.range.first(),
+            open: None,
+            runs: None,
+        }
+    }
+
+    /// Goes on with `run`.
+    fn add(&mut self, run: PinnedRun) -> Result {
+        let run = match &mut self.open {
+            Some(open) => match open.append(run) {
+                Ok(()) => return Ok(()),
+                Err(run) => run,
+            },
+            None => run,
+        };
+        match self.open.replace(run) {
+            Some(closed) => self.map(closed),
+            None => Ok(()),
+        }
+    }
+
+    /// Maps a run that is complete into every domain.
+    fn map(&mut self, run: PinnedRun) -> Result {
+        let runs = match &mut self.runs {
+            Some(runs) => {
+                runs.push(run)?;
+                runs
+            }
+            None => self.runs.insert(Runs::new(run)),
+        };
+        let run = runs.last();
+        for (done, slot) in self.domains.list.iter().enumerate() {
+            if let Err(e) = slot.domain.map(self.next, run, self.prot) {
+                let range = IovaRange::with_len(self.next, run.len())?;
+                for slot in self.domains.list.iter().take(done) {
+                    slot.domain.unmap(iter::once(range));
+                }
+                return Err(e);
+            }
+        }
+        self.next = self.next.wrapping_add(run.len());
+        Ok(())
+    }
+
+    /// Maps what is left, and hands over what was pinned.
+    fn finish(mut self) -> Result<Runs> {
+        if let Some(open) = self.open.take() {
+            self.map(open)?;
+        }
+        self.runs.take().ok_or(EFAULT)
+    }
+}
+
+impl Drop for Fill<'_> {
+    fn drop(&mut self) {
+        let Some(runs) = &self.runs else { return };
+        let mapped = self
+            .next
+            .checked_sub(1)
+            .and_then(|last| IovaRange::new(self.range.first(), last));
+        let Some(mapped) = mapped else { return };
+        for slot in &self.domains.list {
+            slot.domain.unmap(runs.strides(mapped));
+        }
+    }
+}

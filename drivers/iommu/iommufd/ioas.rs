@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! I/O address spaces as objects, and the calls on them: arguments are checked here.
+
+use crate::{
+    context::{
+        Context,
+        Object, //
+    },
+    io_pagetable::{
+        IoPagetable,
+        MapRequest, //
+    },
+    iova::IovaRange,
+    kapi::{
+        domain::Prot,
+        user, //
+    },
+    uapi::*,
+};
+use core::{
+    mem::offset_of,
+    ops::Deref, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Relaxed,
+                Release, //
+            },
+            Atomic, //
+        },
+        Arc, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+};
+
+/// What an IOASID names.
+#[pin_data]
+pub(crate) struct Ioas {
+    /// How many groups use it. Goes up only under the lock of the context's objects, where
+    /// freeing looks at it.
+    users: Atomic<i32>,
+    #[pin]
+    table: IoPagetable,
+}
+
+impl Ioas {
+    fn new(window: IovaRange, enforce_snoop: bool) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                users: Atomic::new(0),
+                table <- IoPagetable::new(window, enforce_snoop),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Whether a group uses it.
+    pub(crate) fn is_used(&self) -> bool {
+        self.users.load(Acquire) != 0
+    }
+}
+
+impl Deref for Ioas {
+    type Target = IoPagetable;
+
+    fn deref(&self) -> &IoPagetable {
+        &self.table
+    }
+}
+
+/// A use of an address space, which cannot be freed meanwhile.
+pub(crate) struct IoasUser {
+    ioas: Arc<Ioas>,
+    id: u32,
+}
+
+impl IoasUser {
+    /// To be called under the lock that freeing takes; see [`Context::use_ioas`].
+    pub(crate) fn new(ioas: Arc<Ioas>, id: u32) -> Self {
+        ioas.users.fetch_add(1, Relaxed);
+        Self { ioas, id }
+    }
+
+    /// The IOASID.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether the two use the same address space.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ioas, &other.ioas)
+    }
+}
+
+impl Deref for IoasUser {
+    type Target = Ioas;
+
+    fn deref(&self) -> &Ioas {
+        &self.ioas
+    }
+}
+
+impl Drop for IoasUser {
+    fn drop(&mut self) {
+        self.ioas.users.fetch_sub(1, Release);
+    }
+}
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// An IOASID as userspace writes it.
+fn ioasid(id: i32) -> Result<u32> {
+    u32::try_from(id).map_err(|_| ENOENT)
+}
+
+/// `IOMMU_IOASID_ALLOC`: makes an empty address space and returns its id.
+pub(crate) fn alloc(ctx: &Context, arg: UserPtr) -> Result<isize> {
+    let cmd: IoasidAlloc = user::read_struct(arg)?;
+    if cmd.flags & !(IOMMU_IOASID_ENFORCE_SNOOP | IOMMU_IOASID_IOVA_WINDOW) != 0
+        || cmd.type_ != IOMMU_IOASID_TYPE_KERNEL_TYPE1V2
+    {
+        return Err(EINVAL);
+    }
+    let window = if cmd.flags & IOMMU_IOASID_IOVA_WINDOW == 0 {
+        IovaRange::with_width(cmd.addr_width).ok_or(EINVAL)?
+    } else {
+        iova_window(&cmd)?
+    };
+    let enforce_snoop = cmd.flags & IOMMU_IOASID_ENFORCE_SNOOP != 0;
+    let id = ctx.reserve_id()?;
+    let ioas = Ioas::new(window, enforce_snoop)?;
+    Ok(id.publish(Object::Ioas(ioas))? as isize)
+}
+
+fn iova_window(cmd: &IoasidAlloc) -> Result<IovaRange> {
+    if (cmd.argsz as usize) < size_of::<IoasidAlloc>() || cmd.addr_width != 0 {
+        return Err(EINVAL);
+    }
+    IovaRange::new(cmd.iova_first, cmd.iova_last)
+        .filter(|window| window.is_aligned(PAGE))
+        .ok_or(EINVAL)
+}
+
+/// `IOMMU_IOASID_FREE`: `arg` points to the id.
+pub(crate) fn free(ctx: &Context, arg: UserPtr) -> Result<isize> {
+    let mut id = [0u8; 4];
+    UserSlice::new(arg, id.len()).reader().read_slice(&mut id)?;
+    ctx.free_ioas(ioasid(i32::from_ne_bytes(id))?)?;
+    Ok(0)
+}
+
+/// Finds the address space of a map or unmap.
+fn op_target(ctx: &Context, op: &DmaOp) -> Result<Arc<Ioas>> {
+    if op.flags != 0 || op.padding != 0 {
+        return Err(EINVAL);
+    }
+    ctx.ioas(ioasid(op.ioasid)?)
+}
+
+/// `IOMMU_MAP_DMA`, in type1v2's order of checks.
+pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
+    let cmd: MapDma = user::read_whole(arg)?;
+    let ioas = op_target(ctx, &cmd.op)?;
+    const PROT: u32 = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+    if cmd.argsz < MapDma::PAYLOAD || cmd.flags & !(PROT | VFIO_DMA_MAP_FLAG_VADDR) != 0 {
+        return Err(EINVAL);
+    }
+    if cmd.flags & VFIO_DMA_MAP_FLAG_VADDR != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let range = IovaRange::with_len(cmd.iova, cmd.size)?;
+    let memory = IovaRange::with_len(cmd.vaddr, cmd.size)?;
+    if cmd.flags & PROT == 0 || !range.is_aligned(PAGE) || !memory.is_aligned(PAGE) {
+        return Err(EINVAL);
+    }
+    ioas.map(&MapRequest {
+        range,
+        vaddr: cmd.vaddr,
+        prot: Prot {
+            read: cmd.flags & VFIO_DMA_MAP_FLAG_READ != 0,
+            write: cmd.flags & VFIO_DMA_MAP_FLAG_WRITE != 0,
+        },
+    })?;
+    Ok(0)
+}
+
+/// `IOMMU_UNMAP_DMA`, in type1v2's order of checks.
+pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
+    const SIZE: usize = offset_of!(UnmapDma, size);
+    let cmd: UnmapDma = user::read_whole(arg)?;
+    let ioas = op_target(ctx, &cmd.op)?;
+    const UNSUPPORTED: u32 = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_VADDR;
+    if cmd.argsz < UnmapDma::PAYLOAD
+        || cmd.flags & !(UNSUPPORTED | VFIO_DMA_UNMAP_FLAG_ALL) != 0
+    {
+        return Err(EINVAL);
+    }
+    if cmd.flags & UNSUPPORTED != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    let range = unmap_range(&cmd)?;
+    // What cannot be written to should fail before anything is unmapped, not after.
+    user::write_bytes(arg, SIZE, cmd.size.as_bytes())?;
+    let unmapped = ioas.unmap(range)?;
+    user::write_bytes(arg, SIZE, unmapped.as_bytes())?;
+    Ok(0)
+}
+
+fn unmap_range(cmd: &UnmapDma) -> Result<IovaRange> {
+    if cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0 {
+        if cmd.iova != 0 || cmd.size != 0 {
+            return Err(EINVAL);
+        }
+        return IovaRange::new(0, u64::MAX).ok_or(EINVAL);
+    }
+    if cmd.iova % PAGE != 0 || cmd.size % PAGE != 0 {
+        return Err(EINVAL);
+    }
+    IovaRange::with_len(cmd.iova, cmd.size)
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers over the kernel's C interfaces.
+//!
+//! This module and [`crate::exports`] are the only places where `unsafe` is allowed. Each file
+//! here is written as what the kernel crate could offer itself, and its head names the file that
+//! it would become there.
+
+pub(crate) mod account;
+pub(crate) mod device;
+pub(crate) mod domain;
+pub(crate) mod node;
+pub(crate) mod pin;
+pub(crate) mod rwsem;
+pub(crate) mod task;
+pub(crate) mod user;

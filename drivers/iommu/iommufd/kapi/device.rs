@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices, their groups, and who owns their DMA. Would become `rust/kernel/iommu/group.rs`.
+//!
+//! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
+
+use crate::{
+    iova::IovaRange,
+    kapi::domain::Domain,
+    sys, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    container_of,
+    device::Device,
+    error::to_result,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+    types::Opaque,
+};
+
+/// Devices that an IOMMU cannot tell apart, or that can reach each other behind its back.
+///
+/// # Invariants
+///
+/// This holds a reference on the group.
+pub(crate) struct IommuGroup(NonNull<bindings::iommu_group>);
+
+// SAFETY: A reference on a group belongs to no thread.
+unsafe impl Send for IommuGroup {}
+// SAFETY: The core serialises what is done to a group.
+unsafe impl Sync for IommuGroup {}
+
+impl IommuGroup {
+    fn of(dev: &Device) -> Result<Self> {
+        // SAFETY: `dev` is a device; the function returns a reference that we own, or NULL.
+        let group = unsafe { bindings::iommu_group_get(raw_device(dev)) };
+        // INVARIANT: The reference just taken.
+        NonNull::new(group).map(Self).ok_or(ENODEV)
+    }
+
+    /// Whether this is the group at `ptr`.
+    pub(crate) fn is(&self, ptr: *const bindings::iommu_group) -> bool {
+        core::ptr::eq(self.0.as_ptr(), ptr)
+    }
+
+    /// Whether the two are the same group.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// The number that sysfs knows the group by.
+    pub(crate) fn id(&self) -> i32 {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::iommu_group_id(self.0.as_ptr()) }
+    }
+
+    fn has_isolated_msi(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::iommu_group_has_isolated_msi(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for IommuGroup {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the reference is ours.
+        unsafe { bindings::iommu_group_put(self.0.as_ptr()) }
+    }
+}
+
+fn raw_device(dev: &Device) -> *mut bindings::device {
+    // CAST: `Device` is a transparent wrapper of `struct device`.
+    core::ptr::from_ref(dev).cast_mut().cast()
+}
+
+/// A device bound to a driver, whose group we may claim.
+pub(crate) struct BoundDevice<'a> {
+    dev: &'a Device,
+    group: IommuGroup,
+}
+
+impl<'a> BoundDevice<'a> {
+    /// # Safety
+    ///
+    /// `dev` is a device that the caller's driver is bound to, and stays bound to until the
+    /// [`OwnedDevice`] made of this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: the device is in no IOMMU group.
+    pub(crate) unsafe fn new(dev: *mut bindings::device) -> Result<Self> {
+        // SAFETY: By the contract of this function.
+        let dev: &'a Device = unsafe { Device::from_raw(dev) };
+        Ok(Self {
+            dev,
+            group: IommuGroup::of(dev)?,
+        })
+    }
+
+    /// The device's group.
+    pub(crate) fn group(&self) -> &IommuGroup {
+        &self.group
+    }
+
+    /// A reference on the group.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: the device has left it.
+    pub(crate) fn group_ref(&self) -> Result<IommuGroup> {
+        IommuGroup::of(self.dev)
+    }
+
+    /// Whether this is `dev`.
+    pub(crate) fn is(&self, dev: &OwnedDevice) -> bool {
+        core::ptr::eq(raw_device(self.dev), dev.as_raw())
+    }
+
+    /// Takes the group's DMA away from everyone but `owner`; DMA is blocked from here on.
+    ///
+    /// `msi_may_leak` accepts devices that could send forged interrupts.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: the device's DMA does not snoop the CPU's caches, or its firmware demands an
+    ///   identity mapping.
+    /// * `EPERM`: interrupts are not remapped, or the group belongs to another owner, or a
+    ///   device in it to a driver that does DMA of its own.
+    /// * `EBUSY`: something else uses the group. `ENOMEM`.
+    pub(crate) fn claim<T>(self, owner: &Arc<T>, msi_may_leak: bool) -> Result<OwnedDevice> {
+        if !capable(self.dev, bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY) {
+            return Err(EINVAL);
+        }
+        if !self.group.has_isolated_msi() && !msi_may_leak {
+            return Err(EPERM);
+        }
+        let token: *const T = &**owner;
+        // SAFETY: The device is bound to a driver, which does not let go of it before we release
+        // the group. The owner is only ever compared.
+        to_result(unsafe {
+            bindings::iommu_device_claim_dma_owner(
+                raw_device(self.dev),
+                token.cast_mut().cast::<c_void>(),
+            )
+        })?;
+        // INVARIANT: Just claimed.
+        Ok(OwnedDevice {
+            dev: ARef::from(self.dev),
+            group: self.group,
+        })
+    }
+}
+
+fn capable(dev: &Device, cap: bindings::iommu_cap) -> bool {
+    // SAFETY: `dev` is a device.
+    unsafe { bindings::device_iommu_capable(raw_device(dev), cap) }
+}
+
+/// A device whose group's DMA we own.
+///
+/// # Invariants
+///
+/// The DMA ownership of the device's group is claimed once for this value, and a driver is bound
+/// to the device.
+pub(crate) struct OwnedDevice {
+    dev: ARef<Device>,
+    group: IommuGroup,
+}
+
+/// A region that a device uses, or an IOMMU treats, in a way of its own.
+pub(crate) enum Reserved {
+    /// Not to be mapped.
+    Range(IovaRange),
+    /// Not to be mapped, and where the core may put the doorbells of interrupts.
+    SoftwareMsi(IovaRange),
+    /// Not to be mapped: the doorbells of interrupts are here in hardware.
+    Msi(IovaRange),
+}
+
+impl OwnedDevice {
+    pub(super) fn as_raw(&self) -> *mut bindings::device {
+        raw_device(&self.dev)
+    }
+
+    /// The name of the device, such as its PCI address.
+    pub(crate) fn name(&self) -> &CStr {
+        self.dev.name()
+    }
+
+    /// Whether the device's IOMMU can make all its DMA snoop.
+    pub(crate) fn can_enforce_snoop(&self) -> bool {
+        capable(
+            &self.dev,
+            bindings::iommu_cap_IOMMU_CAP_ENFORCE_CACHE_COHERENCY,
+        )
+    }
+
+    /// The regions that the device's space must leave out.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn reserved_regions(&self) -> Result<KVec<Reserved>> {
+        let mut head = bindings::list_head::default();
+        let head = &raw mut head;
+        // SAFETY: `head` is a local variable; an empty list points to itself.
+        unsafe { bindings::INIT_LIST_HEAD(head) };
+        // SAFETY: The device is behind an IOMMU, and the list initialised.
+        unsafe { bindings::iommu_get_resv_regions(self.as_raw(), head) };
+        // SAFETY: The list holds what the call above put there.
+        let regions = unsafe { collect_regions(head) };
+        // SAFETY: Device and list are those of the call above.
+        unsafe { bindings::iommu_put_resv_regions(self.as_raw(), head) };
+        regions
+    }
+
+    /// Puts the device's whole group on `domain`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the domain does not suit this group, another may. Any other errno is final.
+    pub(crate) fn attach(&self, domain: Arc<Domain>) -> Result<Attachment> {
+        let handle = Attachment::new_handle()?;
+        // SAFETY: Domain and group are valid; the handle lives until the group is off it.
+        to_result(unsafe {
+            sys::iommu_attach_group_handle(domain.as_raw(), self.group.0.as_ptr(), handle.get())
+        })?;
+        // INVARIANT: Just attached.
+        Ok(Attachment {
+            group: IommuGroup::of(&self.dev)?,
+            domain,
+            handle,
+        })
+    }
+}
+
+impl Drop for OwnedDevice {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::iommu_device_release_dma_owner(self.as_raw()) }
+    }
+}
+
+impl Reserved {
+    /// Regions that the driver may drop when asked to (`DIRECT_RELAXABLE`) do not count.
+    fn from_raw(region: &bindings::iommu_resv_region) -> Option<Self> {
+        let range = IovaRange::with_len(region.start, region.length as u64).ok()?;
+        match region.type_ {
+            bindings::iommu_resv_type_IOMMU_RESV_DIRECT_RELAXABLE => None,
+            bindings::iommu_resv_type_IOMMU_RESV_SW_MSI => Some(Self::SoftwareMsi(range)),
+            bindings::iommu_resv_type_IOMMU_RESV_MSI => Some(Self::Msi(range)),
+            _ => Some(Self::Range(range)),
+        }
+    }
+
+    /// The addresses that it takes.
+    pub(crate) fn range(&self) -> IovaRange {
+        match self {
+            Self::Range(range) | Self::SoftwareMsi(range) | Self::Msi(range) => *range,
+        }
+    }
+}
+
+/// Copies a list of regions.
+///
+/// # Safety
+///
+/// `head` is an initialised list of `struct iommu_resv_region`.
+unsafe fn collect_regions(head: *const bindings::list_head) -> Result<KVec<Reserved>> {
+    let mut regions = KVec::new();
+    // SAFETY: `head` is valid by the contract.
+    let mut node = unsafe { (*head).next };
+    while !core::ptr::eq(node, head) {
+        // SAFETY: Each node but the head is part of a region.
+        let region = unsafe { &*container_of!(node, bindings::iommu_resv_region, list) };
+        if let Some(region) = Reserved::from_raw(region) {
+            regions.push(region, GFP_KERNEL_ACCOUNT)?;
+        }
+        node = region.list.next;
+    }
+    Ok(regions)
+}
+
+/// What the core knows an attachment by; a new one for each.
+type AttachHandle = KBox<Opaque<sys::iommu_attach_handle>>;
+
+/// A group on a domain of ours. Dropping this blocks the group's DMA again.
+///
+/// # Invariants
+///
+/// The group is attached to `domain` with `handle`, and its DMA ownership is claimed.
+pub(crate) struct Attachment {
+    group: IommuGroup,
+    domain: Arc<Domain>,
+    handle: AttachHandle,
+}
+
+// SAFETY: An attachment belongs to no thread; the handle is the core's to look at.
+unsafe impl Send for Attachment {}
+// SAFETY: Through `&Attachment` nothing but the domain, which is `Sync`, can be reached.
+unsafe impl Sync for Attachment {}
+
+impl Attachment {
+    fn new_handle() -> Result<AttachHandle> {
+        Ok(KBox::new(Opaque::zeroed(), GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The domain that the group is on.
+    pub(crate) fn domain(&self) -> &Arc<Domain> {
+        &self.domain
+    }
+
+    /// Moves the group to another domain; its DMA goes through one or the other at all times.
+    ///
+    /// # Errors
+    ///
+    /// As [`OwnedDevice::attach`]; the group then is where it was.
+    pub(crate) fn replace(&mut self, domain: Arc<Domain>) -> Result {
+        let handle = Self::new_handle()?;
+        // SAFETY: Group and domain are valid; the handle lives until the group is off the domain.
+        to_result(unsafe {
+            sys::iommu_replace_group_handle(
+                self.group.0.as_ptr(),
+                domain.as_raw(),
+                handle.get(),
+            )
+        })?;
+        // INVARIANT: The core has forgotten the old pair and knows the new one.
+        self.domain = domain;
+        self.handle = handle;
+        Ok(())
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { sys::iommu_detach_group_handle(self.domain.as_raw(), self.group.0.as_ptr()) }
+    }
+}

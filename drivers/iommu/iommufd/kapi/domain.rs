@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Paging domains: the I/O page tables. Would become `rust/kernel/iommu/domain.rs`.
+//!
+//! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
+
+use crate::{
+    iova::IovaRange,
+    kapi::{
+        device::OwnedDevice,
+        pin::PinnedRun,
+        task, //
+    },
+    sys,
+};
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    page::PAGE_SHIFT,
+    prelude::*,
+    warn_on, //
+};
+
+/// What devices may do with mapped memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prot {
+    /// Devices may read.
+    pub(crate) read: bool,
+    /// Devices may write.
+    pub(crate) write: bool,
+}
+
+impl Prot {
+    /// As the IOMMU core wants it; accesses snoop the CPU's caches, as with both peers.
+    fn bits(self) -> c_int {
+        let mut bits = bindings::IOMMU_CACHE;
+        if self.read {
+            bits |= bindings::IOMMU_READ;
+        }
+        if self.write {
+            bits |= bindings::IOMMU_WRITE;
+        }
+        bits as c_int
+    }
+}
+
+/// An I/O page table of type `IOMMU_DOMAIN_UNMANAGED`.
+///
+/// Mapping and unmapping disjoint ranges is safe from many threads at once: the page tables of
+/// the IOMMU drivers are built for it.
+///
+/// # Invariants
+///
+/// `ptr` is a domain that this owns.
+pub(crate) struct Domain {
+    ptr: NonNull<bindings::iommu_domain>,
+    enforces_snoop: bool,
+}
+
+// SAFETY: A domain belongs to no thread.
+unsafe impl Send for Domain {}
+// SAFETY: See the type's description; its fields are constant once it is set up.
+unsafe impl Sync for Domain {}
+
+impl Domain {
+    /// Makes an empty domain in a format that `dev`'s IOMMU understands.
+    ///
+    /// Devices whose IOMMU can ignore their no-snoop attribute get a domain that does so.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`, `EOPNOTSUPP`: the IOMMU has no paging domains. `ENOMEM`.
+    pub(crate) fn new(dev: &OwnedDevice) -> Result<Self> {
+        // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group.
+        let domain = unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), 0) };
+        let mut domain = Self {
+            // INVARIANT: A new domain is nobody else's.
+            ptr: NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?,
+            enforces_snoop: false,
+        };
+        if dev.can_enforce_snoop() {
+            // SAFETY: The domain is valid, and empty as the operation demands.
+            domain.enforces_snoop =
+                unsafe { sys::iommufd_enforce_cache_coherency(domain.as_raw()) };
+        }
+        Ok(domain)
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::iommu_domain {
+        self.ptr.as_ptr()
+    }
+
+    fn raw(&self) -> &bindings::iommu_domain {
+        // SAFETY: By the type invariant the domain lives as long as `self`; what is read through
+        // this reference does not change once the domain is set up.
+        unsafe { self.ptr.as_ref() }
+    }
+
+    /// Whether devices cannot circumvent the CPU's caches.
+    pub(crate) fn enforces_snoop(&self) -> bool {
+        self.enforces_snoop
+    }
+
+    /// The page sizes of the format: bit n stands for 2^n bytes.
+    pub(crate) fn pgsize_bitmap(&self) -> u64 {
+        self.raw().pgsize_bitmap as u64
+    }
+
+    /// The addresses that the format can translate.
+    pub(crate) fn aperture(&self) -> Option<IovaRange> {
+        let geometry = &self.raw().geometry;
+        IovaRange::new(geometry.aperture_start, geometry.aperture_end)
+    }
+
+    /// Lets the IOMMU core place the doorbells of message-signalled interrupts from `base` on.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`. Where the architecture needs no such window nothing happens.
+    pub(crate) fn set_msi_window(&self, base: u64) -> Result {
+        // SAFETY: The domain is valid, unmanaged, and has no cookie yet: this is called once.
+        match to_result(unsafe { bindings::iommu_get_msi_cookie(self.as_raw(), base) }) {
+            Err(e) if e == ENODEV => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Maps `run` at `iova`. The pages stay pinned until they are unmapped again.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what the IOMMU driver says; the domain is then as before.
+    pub(crate) fn map(&self, iova: u64, run: &PinnedRun, prot: Prot) -> Result {
+        // SAFETY: The domain is valid. Addresses and sizes are multiples of the page size, which
+        // its smallest page does not exceed (checked when it was taken into service).
+        to_result(unsafe {
+            bindings::iommu_map(
+                self.as_raw(),
+                iova as c_ulong,
+                run.pfn() << PAGE_SHIFT,
+                (run.npages() << PAGE_SHIFT) as usize,
+                prot.bits(),
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        })
+    }
+
+    /// Removes the mappings of `ranges`, then makes sure that no IOTLB still has them.
+    ///
+    /// Each range is made of whole runs, as they were given to [`Self::map`].
+    pub(crate) fn unmap(&self, ranges: impl Iterator<Item = IovaRange>) {
+        let mut gather = Gather::new(self);
+        for range in ranges {
+            gather.unmap(&range);
+            task::resched();
+        }
+    }
+}
+
+impl Drop for Domain {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the domain is ours; whoever attached it held a reference.
+        unsafe { bindings::iommu_domain_free(self.as_raw()) }
+    }
+}
+
+/// Unmapped ranges that the IOTLBs may still know; dropping this flushes them.
+struct Gather<'a> {
+    domain: &'a Domain,
+    raw: MaybeUninit<bindings::iommu_iotlb_gather>,
+    initialised: bool,
+}
+
+impl<'a> Gather<'a> {
+    fn new(domain: &'a Domain) -> Self {
+        Self {
+            domain,
+            raw: MaybeUninit::uninit(),
+            initialised: false,
+        }
+    }
+
+    fn unmap(&mut self, range: &IovaRange) {
+        if !self.initialised {
+            // Here and not in `new`: the list head in it must not move any more.
+            // SAFETY: `raw` is valid for writing.
+            unsafe { sys::iommufd_iotlb_gather_init(self.raw.as_mut_ptr()) };
+            self.initialised = true;
+        }
+        let len = range.len() as usize;
+        // SAFETY: The domain is valid and the gather initialised.
+        let done = unsafe {
+            bindings::iommu_unmap_fast(
+                self.domain.as_raw(),
+                range.first() as c_ulong,
+                len,
+                self.raw.as_mut_ptr(),
+            )
+        };
+        warn_on!(done != len);
+    }
+}
+
+impl Drop for Gather<'_> {
+    fn drop(&mut self) {
+        if self.initialised {
+            // SAFETY: The domain is valid and the gather initialised.
+            unsafe { sys::iommufd_iotlb_sync(self.domain.as_raw(), self.raw.as_mut_ptr()) }
+        }
+    }
+}

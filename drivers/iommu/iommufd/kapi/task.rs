@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What long operations ask of the current task. Would become part of `rust/kernel/task.rs`.
+
+use crate::sys;
+use kernel::prelude::*;
+
+/// Gives way to others, and says whether the task was told to die.
+///
+/// To be called between the steps of whatever userspace can make long.
+///
+/// # Errors
+///
+/// `EINTR` when a fatal signal is pending.
+pub(crate) fn breathe() -> Result {
+    resched();
+    // SAFETY: Has no preconditions.
+    if unsafe { sys::iommufd_fatal_signal_pending() } {
+        return Err(EINTR);
+    }
+    Ok(())
+}
+
+/// Gives way to others; for steps that must be finished.
+pub(crate) fn resched() {
+    // SAFETY: Has no preconditions but a context that may sleep, where all of this driver runs.
+    unsafe { sys::iommufd_cond_resched() }
+}

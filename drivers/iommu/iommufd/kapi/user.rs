@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Structures that userspace passes by pointer. Would become part of `rust/kernel/uaccess.rs`.
+
+use core::mem::size_of;
+use kernel::{
+    bindings,
+    prelude::*,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+};
+
+/// A structure whose first field is its size as userspace knows it (`argsz`).
+pub(crate) trait Sized32: FromBytes + IntoBytes {
+    /// Size of the structure's first version, at least 4.
+    const MIN_SIZE: usize;
+
+    /// The size that userspace gave.
+    fn argsz(&self) -> u32;
+}
+
+/// Copies a structure in, by the rules of `copy_struct_from_user()`.
+///
+/// What userspace does not know of reads as zero; what we do not know of must be zero. The value
+/// that comes back is the only fetch of each byte that matters: `argsz` is checked on it.
+///
+/// # Errors
+///
+/// * `EFAULT`: the pointer is bad.
+/// * `EINVAL`: `argsz` is smaller than the first version.
+/// * `E2BIG`: `argsz` is larger than ours, with something non-zero in what we do not know.
+pub(crate) fn read_struct<T: Sized32>(ptr: UserPtr) -> Result<T> {
+    let argsz = read_argsz(ptr)?;
+    if argsz < T::MIN_SIZE {
+        return Err(EINVAL);
+    }
+    let value = read_prefix::<T>(ptr, argsz.min(size_of::<T>()))?;
+    // The size may have changed between the two fetches: then it is as bad as any bad size.
+    if value.argsz() as usize != argsz {
+        return Err(EINVAL);
+    }
+    check_tail::<T>(ptr, argsz)?;
+    Ok(value)
+}
+
+/// Copies a structure in whose argument is at least as long as ours, in one fetch.
+///
+/// # Errors
+///
+/// As [`read_struct`].
+pub(crate) fn read_whole<T: Sized32>(ptr: UserPtr) -> Result<T> {
+    let Ok(value) = read_prefix::<T>(ptr, size_of::<T>()) else {
+        // A short structure may well end where the memory does.
+        return match read_argsz(ptr)? {
+            argsz if argsz < T::MIN_SIZE => Err(EINVAL),
+            _ => Err(EFAULT),
+        };
+    };
+    let argsz = value.argsz() as usize;
+    if argsz < T::MIN_SIZE {
+        return Err(EINVAL);
+    }
+    check_tail::<T>(ptr, argsz)?;
+    Ok(value)
+}
+
+/// Copies a structure in that is followed by room for an answer, not by more of itself.
+///
+/// # Errors
+///
+/// `EFAULT` and `EINVAL` as [`read_struct`].
+pub(crate) fn read_known<T: Sized32>(ptr: UserPtr) -> Result<T> {
+    if read_argsz(ptr)? < T::MIN_SIZE {
+        return Err(EINVAL);
+    }
+    let value = read_prefix::<T>(ptr, size_of::<T>())?;
+    // The size may have changed between the two fetches: then it is as bad as any bad size.
+    if (value.argsz() as usize) < T::MIN_SIZE {
+        return Err(EINVAL);
+    }
+    Ok(value)
+}
+
+/// Copies bytes out to `ptr + offset`.
+///
+/// # Errors
+///
+/// `EFAULT`: the pointer is bad.
+pub(crate) fn write_bytes(ptr: UserPtr, offset: usize, bytes: &[u8]) -> Result {
+    UserSlice::new(ptr.wrapping_byte_add(offset), bytes.len())
+        .writer()
+        .write_slice(bytes)
+}
+
+fn read_argsz(ptr: UserPtr) -> Result<usize> {
+    let mut argsz = [0u8; 4];
+    UserSlice::new(ptr, argsz.len())
+        .reader()
+        .read_slice(&mut argsz)?;
+    Ok(u32::from_ne_bytes(argsz) as usize)
+}
+
+fn read_prefix<T: Sized32>(ptr: UserPtr, len: usize) -> Result<T> {
+    let mut value = T::new_zeroed();
+    let bytes = value.as_mut_bytes().get_mut(..len).ok_or(EINVAL)?;
+    UserSlice::new(ptr, len).reader().read_slice(bytes)?;
+    Ok(value)
+}
+
+fn check_tail<T>(ptr: UserPtr, argsz: usize) -> Result {
+    let Some(extra) = argsz.checked_sub(size_of::<T>()).filter(|extra| *extra > 0) else {
+        return Ok(());
+    };
+    let tail = ptr.wrapping_byte_add(size_of::<T>()).as_const_ptr();
+    // SAFETY: The function takes any user address and length, and checks both.
+    match unsafe { bindings::check_zeroed_user(tail, extra) } {
+        1 => Ok(()),
+        0 => Err(E2BIG),
+        errno => Err(Error::from_errno(errno)),
+    }
+}

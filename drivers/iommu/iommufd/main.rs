@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! /dev/iommu: I/O address spaces for userspace.
+//!
+//! A context ([`context`]) is one open of the node. It owns I/O address spaces ([`ioas`], with
+//! [`io_pagetable`] as what they are made of) and the devices that drivers such as VFIO have bound
+//! to it ([`device`], [`group`]). The way of a map is: [`Files::ioctl`] here, [`ioas::map_dma`],
+//! [`io_pagetable::IoPagetable::map`], [`kapi::domain::Domain::map`].
+//!
+//! # Lock order
+//!
+//! Outermost first:
+//!
+//! 1. the state of a group ([`group::Group`]);
+//! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
+//!    and unmaps, for writing by attach and detach;
+//! 3. its areas, for moments;
+//! 4. the ids, objects and groups of a context ([`context::Context`]), each on its own and for
+//!    moments.
+
+#![deny(unsafe_code)]
+
+use crate::{
+    context::Context,
+    kapi::node::Node, //
+};
+use kernel::{
+    fs::File,
+    miscdevice::{
+        MiscDevice,
+        MiscDeviceRegistration, //
+    },
+    prelude::*,
+    seq_file::SeqFile,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    uaccess::UserPtr,
+};
+
+mod areas;
+mod context;
+mod device;
+#[allow(unsafe_code)]
+mod exports;
+mod fdinfo;
+mod group;
+mod io_pagetable;
+mod ioas;
+mod iova;
+#[allow(unsafe_code)]
+mod kapi;
+mod pages;
+#[allow(unsafe_code)]
+mod sys;
+mod uapi;
+
+module! {
+    type: Iommufd,
+    name: "iommufd",
+    authors: ["The iommufd developers"],
+    description: "I/O address spaces for userspace (/dev/iommu)",
+    license: "GPL",
+    alias: ["devname:iommu"],
+    imports_ns: ["IOMMUFD_INTERNAL"],
+    params: {
+        allow_unsafe_interrupts: bool {
+            default: false,
+            description: "Accept devices whose interrupts no hardware isolates",
+        },
+    },
+}
+
+/// The module, which is its device node.
+#[pin_data]
+struct Iommufd {
+    #[pin]
+    node: Node<Context>,
+}
+
+impl kernel::InPlaceModule for Iommufd {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            node <- Node::register(c"iommu", 0o660),
+        })
+    }
+}
+
+#[vtable]
+impl MiscDevice for Context {
+    type Ptr = Arc<Self>;
+
+    fn open(_file: &File, _node: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
+        Context::new()
+    }
+
+    fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        let ptr = UserPtr::from_addr(arg);
+        match cmd {
+            uapi::IOMMU_CHECK_EXTENSION => Ok(check_extension(arg)),
+            uapi::IOMMU_DEVICE_GET_INFO => device::get_info(&ctx, ptr),
+            uapi::IOMMU_IOASID_ALLOC => ioas::alloc(&ctx, ptr),
+            uapi::IOMMU_IOASID_FREE => ioas::free(&ctx, ptr),
+            uapi::IOMMU_MAP_DMA => ioas::map_dma(&ctx, ptr),
+            uapi::IOMMU_UNMAP_DMA => ioas::unmap_dma(&ctx, ptr),
+            _ => Err(ENOTTY),
+        }
+    }
+
+    fn show_fdinfo(ctx: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {
+        fdinfo::show(&ctx, m)
+    }
+}
+
+/// `IOMMU_CHECK_EXTENSION`: 1 exactly where the feature works.
+fn check_extension(number: usize) -> isize {
+    let known = match u32::try_from(number) {
+        Ok(number) => matches!(
+            number,
+            uapi::IOMMU_EXT_MAP_TYPE1V2
+                | uapi::IOMMU_EXT_DMA_NO_SNOOP
+                | uapi::IOMMU_EXT_MULTIDEV_GROUP
+                | uapi::IOMMU_EXT_IOVA_WINDOW
+        ),
+        Err(_) => false,
+    };
+    isize::from(known)
+}
