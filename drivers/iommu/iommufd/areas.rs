@@ -120,8 +120,14 @@ impl<T> Areas<T> {
 
     /// Whether `range` can be unmapped by type1v2's rules: neither end cuts an area.
     pub(crate) fn check_unmap(&mut self, range: IovaRange) -> Result<(), Conflict> {
-        let low = range.first().checked_sub(1).map(|below| (below, range.first()));
-        let high = range.last().checked_add(1).map(|above| (range.last(), above));
+        let low = range
+            .first()
+            .checked_sub(1)
+            .map(|below| (below, range.first()));
+        let high = range
+            .last()
+            .checked_add(1)
+            .map(|above| (range.last(), above));
         for (inside, outside) in [low, high].into_iter().flatten() {
             if self.is_cut(inside, outside) {
                 return Err(Conflict::Area);
@@ -135,7 +141,12 @@ impl<T> Areas<T> {
 
     /// Whether one live area holds both of two neighbouring addresses.
     fn is_cut(&self, below: u64, above: u64) -> bool {
-        match self.tree.cursor_lower_bound(&below).as_ref().map(|at| at.current()) {
+        match self
+            .tree
+            .cursor_lower_bound(&below)
+            .as_ref()
+            .map(|at| at.current())
+        {
             Some((last, area)) => {
                 matches!(area.state, State::Live(_)) && area.first <= below && *last >= above
             }
@@ -184,6 +195,26 @@ impl<T> Areas<T> {
         None
     }
 
+    /// The first live area that is in `range` as a whole.
+    pub(crate) fn first_live(&mut self, range: IovaRange) -> Option<(IovaRange, &T)> {
+        let mut found = None;
+        let mut cursor = self.tree.cursor_lower_bound_mut(&range.first());
+        while let Some(at) = cursor {
+            let (last, area) = at.current();
+            let whole = IovaRange::new(area.first, *last).filter(|whole| range.contains(whole));
+            if let (Some(whole), State::Live(_)) = (whole, &area.state) {
+                found = Some(whole);
+                break;
+            }
+            cursor = at.move_next();
+        }
+        let whole = found?;
+        match &self.tree.get(&whole.last())?.state {
+            State::Live(content) => Some((whole, content)),
+            State::Filling | State::Dying => None,
+        }
+    }
+
     /// The live areas, in order.
     pub(crate) fn live(&self) -> impl Iterator<Item = (IovaRange, &T)> {
         self.tree.iter().filter_map(|(last, area)| {
@@ -206,7 +237,9 @@ mod tests {
 
     fn reserve(areas: &mut Areas<u32>, range: IovaRange) -> Result<(), Conflict> {
         let spare = Spare::new().map_err(|_| Conflict::Area)?;
-        areas.reserve(range, spare).map_err(|(conflict, _)| conflict)
+        areas
+            .reserve(range, spare)
+            .map_err(|(conflict, _)| conflict)
     }
 
     fn mapped(ranges: &[(u64, u64)]) -> Result<Areas<u32>> {
@@ -268,7 +301,10 @@ mod tests {
         let all = range(0, u64::MAX)?;
         assert_eq!(areas.take_first(range(15, 45)?), Some((range(20, 29)?, 1)));
         assert_eq!(areas.check_unmap(all), Err(Conflict::Unmapping));
-        assert_eq!(reserve(&mut areas, range(25, 35)?), Err(Conflict::Unmapping));
+        assert_eq!(
+            reserve(&mut areas, range(25, 35)?),
+            Err(Conflict::Unmapping)
+        );
         assert_eq!(reserve(&mut areas, range(5, 35)?), Err(Conflict::Area));
         assert_eq!(areas.take_first(range(20, 29)?), None);
         areas.release(range(20, 29)?);

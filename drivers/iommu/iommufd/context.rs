@@ -11,8 +11,13 @@ use crate::{
         Ioas,
         IoasUser, //
     },
-    kapi::device::BoundDevice, //
+    kapi::device::BoundDevice,
+    registry::{
+        Listing,
+        Registry, //
+    },
 };
+use core::ops::Deref;
 use kernel::{
     bindings,
     id_pool::IdPool,
@@ -28,9 +33,40 @@ use kernel::{
     },
 };
 
-/// What one open of /dev/iommu owns.
-#[pin_data]
+/// One open of /dev/iommu, as its file and the devices bound to it hold it.
 pub(crate) struct Context {
+    /// Where it can be looked at; given up first.
+    _listing: Listing,
+    objects: Arc<Objects>,
+}
+
+impl Context {
+    /// A context without objects, for the current process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(registry: &Arc<Registry>) -> Result<Arc<Self>> {
+        let objects = Objects::new()?;
+        let context = Self {
+            _listing: Listing::new(registry.clone(), &objects)?,
+            objects,
+        };
+        Ok(Arc::new(context, GFP_KERNEL_ACCOUNT)?)
+    }
+}
+
+impl Deref for Context {
+    type Target = Objects;
+
+    fn deref(&self) -> &Objects {
+        &self.objects
+    }
+}
+
+/// What a context owns.
+#[pin_data]
+pub(crate) struct Objects {
     /// Which ids are taken, from 1 on.
     #[pin]
     ids: Mutex<IdPool>,
@@ -51,13 +87,8 @@ pub(crate) enum Object {
     Device(Arc<Group>),
 }
 
-impl Context {
-    /// A context without objects.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Arc<Self>> {
+impl Objects {
+    fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 ids <- new_mutex!(IdPool::new(), "iommufd_ids"),
@@ -79,7 +110,10 @@ impl Context {
             if let Some(id) = ids.find_unused_id(1) {
                 let number = id.as_u32();
                 id.acquire();
-                return Ok(ReservedId { ctx: self, number });
+                return Ok(ReservedId {
+                    objects: self,
+                    number,
+                });
             }
             let grown = ids
                 .grow_request()
@@ -206,7 +240,7 @@ impl Context {
 
 /// An id that nothing can be found by yet; free again if dropped.
 pub(crate) struct ReservedId<'a> {
-    ctx: &'a Context,
+    objects: &'a Objects,
     number: u32,
 }
 
@@ -224,13 +258,13 @@ impl ReservedId<'_> {
     ///
     /// `ENOMEM`; the id is free again, then.
     pub(crate) fn publish(self, object: Object) -> Result<u32> {
-        self.ctx.publish(self.number, object)?;
+        self.objects.publish(self.number, object)?;
         Ok(self.keep())
     }
 }
 
 impl Drop for ReservedId<'_> {
     fn drop(&mut self) {
-        self.ctx.ids.lock().release_id(self.number as usize);
+        self.objects.ids.lock().release_id(self.number as usize);
     }
 }

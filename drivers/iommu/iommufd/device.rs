@@ -162,9 +162,8 @@ impl Abilities {
 
     /// Fills in everything but sizes and offsets.
     fn describe(&self, info: &mut DeviceInfo) {
-        info.flags = IOMMU_DEVICE_INFO_PGSIZES
-            | IOMMU_DEVICE_INFO_ADDR_WIDTH
-            | IOMMU_DEVICE_INFO_CAPS;
+        info.flags =
+            IOMMU_DEVICE_INFO_PGSIZES | IOMMU_DEVICE_INFO_ADDR_WIDTH | IOMMU_DEVICE_INFO_CAPS;
         if self.enforce_snoop {
             info.flags |= IOMMU_DEVICE_INFO_ENFORCE_SNOOP;
         }

@@ -16,6 +16,7 @@ use crate::{
             OwnedDevice, //
         },
         domain::Domain,
+        trace,
     },
 };
 use kernel::{
@@ -63,34 +64,101 @@ impl Seat {
     pub(crate) fn ioas(&self) -> &IoasUser {
         &self.ioas
     }
+
+    /// Moves the group, whose devices are `members`, to another address space.
+    fn move_to(&mut self, members: &[Member], ioas: IoasUser) -> Result {
+        if self.ioas.same(&ioas) {
+            return Ok(());
+        }
+        let mut newcomers = KVec::new();
+        for member in members.iter().filter(|member| member.attached) {
+            newcomers.push(member.as_newcomer(), GFP_KERNEL)?;
+        }
+        let old = self.hw.domain().clone();
+        let mut onto = |domain: &Arc<Domain>| self.hw.replace(domain.clone());
+        ioas.admit(&newcomers, Some(&mut onto))?;
+        let is_mover = |id| newcomers.iter().any(|newcomer| newcomer.id == id);
+        let left = core::mem::replace(&mut self.ioas, ioas);
+        left.dismiss(is_mover, Some(&old));
+        Ok(())
+    }
 }
 
-impl State {
-    fn member(&mut self, id: u32) -> Result<&mut Member> {
-        let member = self.members.iter_mut().find(|member| member.id == id);
-        member.ok_or(ENOENT)
-    }
-
-    fn is_attached(&self) -> bool {
-        self.members.iter().any(|member| member.attached)
-    }
-
-    /// Takes a member out of the address space, and the group off the domain if it was the last.
-    fn detach(&mut self, id: u32) {
-        match self.member(id) {
-            Ok(member) if member.attached => member.attached = false,
-            _ => return,
+impl Member {
+    fn as_newcomer(&self) -> Newcomer<'_> {
+        Newcomer {
+            id: self.id,
+            dev: &self.dev,
         }
-        if self.is_attached() {
-            if let Some(seat) = &self.seat {
-                seat.ioas.dismiss(|leaver| leaver == id, None);
-            }
-        } else if let Some(Seat { hw, ioas }) = self.seat.take() {
+    }
+}
+
+fn find(members: &[Member], id: u32) -> Result<&Member> {
+    let member = members.iter().find(|member| member.id == id);
+    member.ok_or(ENOENT)
+}
+
+fn find_mut(members: &mut [Member], id: u32) -> Result<&mut Member> {
+    let member = members.iter_mut().find(|member| member.id == id);
+    member.ok_or(ENOENT)
+}
+
+/// Takes a device into an address space, and its group onto a domain if it is the first.
+fn seat_device(seat: &mut Option<Seat>, member: &Member, ioas: IoasUser) -> Result {
+    if member.attached {
+        return Err(EBUSY);
+    }
+    match seat {
+        Some(seat) if !seat.ioas.same(&ioas) => Err(EINVAL),
+        Some(_) => ioas.admit(&[member.as_newcomer()], None),
+        None => {
+            let mut hw = None;
+            let mut onto = |domain: &Arc<Domain>| {
+                hw = Some(member.dev.attach(domain.clone())?);
+                Ok(())
+            };
+            ioas.admit(&[member.as_newcomer()], Some(&mut onto))?;
+            *seat = hw.map(|hw| Seat { hw, ioas });
+            Ok(())
+        }
+    }
+}
+
+/// Takes a device that was attached out of the address space, and its group off the domain if it
+/// was the last.
+fn leave(seat: &mut Option<Seat>, id: u32, last: bool) {
+    match seat.take() {
+        Some(Seat { hw, ioas }) if last => {
             let domain = hw.domain().clone();
             // First block the DMA, then let go of what it went to.
             drop(hw);
             ioas.dismiss(|leaver| leaver == id, Some(&domain));
         }
+        Some(stays) => {
+            stays.ioas.dismiss(|leaver| leaver == id, None);
+            *seat = Some(stays);
+        }
+        None => {}
+    }
+}
+
+impl State {
+    fn detach(&mut self, id: u32) {
+        let Self { members, seat } = self;
+        match find_mut(members, id) {
+            Ok(member) if member.attached => member.attached = false,
+            _ => return,
+        }
+        let last = !members.iter().any(|member| member.attached);
+        let ioasid = seat.as_ref().map_or(0, |seat| seat.ioas.id());
+        let Ok(member) = find(members, id) else {
+            return;
+        };
+        // Detaching cannot fail; the closure does as the tracing of calls that can wants it.
+        let _ = trace::detach(member.dev.name(), id, ioasid, || {
+            leave(seat, id, last);
+            Ok(())
+        });
     }
 }
 
@@ -136,9 +204,10 @@ impl Group {
             return Err(EBUSY);
         }
         state.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let dev = trace::bind(dev.name(), id, 0, || dev.claim(owner, msi_may_leak))?;
         let member = Member {
             id,
-            dev: dev.claim(owner, msi_may_leak)?,
+            dev,
             attached: false,
         };
         Ok(state.members.push(member, GFP_KERNEL_ACCOUNT)?)
@@ -160,30 +229,11 @@ impl Group {
     /// * Those of [`crate::io_pagetable::IoPagetable::admit`].
     pub(crate) fn attach(&self, id: u32, ioas: IoasUser) -> Result {
         let mut state = self.state.lock();
-        let state = &mut *state;
-        let seat = &mut state.seat;
-        let member = state.members.iter_mut().find(|member| member.id == id);
-        let member = member.ok_or(ENOENT)?;
-        if member.attached {
-            return Err(EBUSY);
-        }
-        let newcomer = Newcomer {
-            id,
-            dev: &member.dev,
-        };
-        match seat {
-            Some(seat) if !seat.ioas.same(&ioas) => return Err(EINVAL),
-            Some(_) => ioas.admit(&[newcomer], None)?,
-            None => {
-                let mut hw = None;
-                let mut onto = |domain: &Arc<Domain>| {
-                    hw = Some(member.dev.attach(domain.clone())?);
-                    Ok(())
-                };
-                ioas.admit(&[newcomer], Some(&mut onto))?;
-                *seat = hw.map(|hw| Seat { hw, ioas });
-            }
-        }
+        let State { members, seat } = &mut *state;
+        let member = find_mut(members, id)?;
+        trace::attach(member.dev.name(), id, ioas.id(), || {
+            seat_device(seat, member, ioas)
+        })?;
         member.attached = true;
         Ok(())
     }
@@ -196,29 +246,11 @@ impl Group {
     /// where it was.
     pub(crate) fn replace(&self, id: u32, ioas: IoasUser) -> Result {
         let mut state = self.state.lock();
-        if !state.member(id)?.attached {
-            return Err(EINVAL);
-        }
         let State { members, seat } = &mut *state;
-        let seat = seat.as_mut().ok_or(EINVAL)?;
-        if seat.ioas.same(&ioas) {
-            return Ok(());
-        }
-        let mut newcomers = KVec::new();
-        for member in members.iter().filter(|member| member.attached) {
-            let newcomer = Newcomer {
-                id: member.id,
-                dev: &member.dev,
-            };
-            newcomers.push(newcomer, GFP_KERNEL)?;
-        }
-        let old = seat.hw.domain().clone();
-        let mut onto = |domain: &Arc<Domain>| seat.hw.replace(domain.clone());
-        ioas.admit(&newcomers, Some(&mut onto))?;
-        let is_mover = |id| newcomers.iter().any(|newcomer| newcomer.id == id);
-        let left = core::mem::replace(&mut seat.ioas, ioas);
-        left.dismiss(is_mover, Some(&old));
-        Ok(())
+        let member = find(members, id)?;
+        let seat = seat.as_mut().filter(|_| member.attached).ok_or(EINVAL)?;
+        let name = member.dev.name();
+        trace::attach(name, id, ioas.id(), || seat.move_to(members, ioas))
     }
 
     /// Detaches a device; its DMA is blocked from here on. Does nothing if it is not attached.
@@ -237,13 +269,8 @@ impl Group {
         id: u32,
         look: impl FnOnce(&OwnedDevice, Option<&Seat>) -> Result<R>,
     ) -> Result<R> {
-        let mut state = self.state.lock();
-        let attached = state.member(id)?.attached;
-        let State { members, seat } = &*state;
-        let member = members.iter().find(|member| member.id == id);
-        look(
-            &member.ok_or(ENOENT)?.dev,
-            seat.as_ref().filter(|_| attached),
-        )
+        let state = self.state.lock();
+        let member = find(&state.members, id)?;
+        look(&member.dev, state.seat.as_ref().filter(|_| member.attached))
     }
 }

@@ -44,6 +44,7 @@ use crate::{
             RwSemaphore, //
         },
         task,
+        trace::Unmapped, //
     },
     pages::Runs,
 };
@@ -124,6 +125,16 @@ pub(crate) struct Usage {
     pub(crate) charged: u64,
 }
 
+/// What can be seen of an area.
+pub(crate) struct AreaInfo {
+    /// Where it is.
+    pub(crate) range: IovaRange,
+    /// What devices may do.
+    pub(crate) prot: Prot,
+    /// In how many pieces the memory is.
+    pub(crate) runs: u64,
+}
+
 /// A request to map memory of the current process.
 pub(crate) struct MapRequest {
     /// Where in the space; page-aligned at both ends.
@@ -178,7 +189,19 @@ impl IoPagetable {
         self.space.lock().usage
     }
 
-    /// Pins the memory and maps it into every domain.
+    /// The first area at or behind `first`.
+    pub(crate) fn area_from(&self, first: u64) -> Option<AreaInfo> {
+        let rest = IovaRange::new(first, u64::MAX)?;
+        let mut space = self.space.lock();
+        let (range, mapping) = space.areas.first_live(rest)?;
+        Some(AreaInfo {
+            range,
+            prot: mapping.prot,
+            runs: mapping.runs.count(),
+        })
+    }
+
+    /// Pins the memory, maps it into every domain, and says in how many runs.
     ///
     /// # Errors
     ///
@@ -187,7 +210,7 @@ impl IoPagetable {
     /// * `ENOMEM`: over the limit on locked memory, or out of memory.
     /// * `EFAULT`: the memory is not there, or cannot be used this way.
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
-    pub(crate) fn map(&self, request: &MapRequest) -> Result {
+    pub(crate) fn map(&self, request: &MapRequest) -> Result<u64> {
         let mut spare = Spare::new()?;
         loop {
             let domains = self.domains.read_killable()?;
@@ -213,13 +236,14 @@ impl IoPagetable {
         domains: &Domains,
         request: &MapRequest,
         payer: Option<Arc<Payer>>,
-    ) -> Result {
+    ) -> Result<u64> {
         let filled = self.fill(domains, request, payer);
         let mut space = self.space.lock();
         match filled {
             Ok(mapping) => {
+                let runs = mapping.runs.count();
                 space.publish(request.range, mapping);
-                Ok(())
+                Ok(runs)
             }
             Err(e) => {
                 space.areas.release(request.range);
@@ -264,14 +288,14 @@ impl IoPagetable {
         })
     }
 
-    /// Unmaps all areas in `range`, by type1v2's rules, and says how many bytes that were.
+    /// Unmaps all areas in `range`, by type1v2's rules, and says how much that was.
     ///
     /// # Errors
     ///
     /// * `EINVAL`: an end of the range cuts an area; nothing is unmapped then.
     /// * `EINTR`: a fatal signal; some areas may be unmapped then.
     /// * `ENOENT`: the space is being freed.
-    pub(crate) fn unmap(&self, range: IovaRange) -> Result<u64> {
+    pub(crate) fn unmap(&self, range: IovaRange) -> Result<Unmapped> {
         loop {
             let domains = self.domains.read_killable()?;
             self.check_alive()?;
@@ -298,17 +322,17 @@ impl IoPagetable {
         domains: &Domains,
         range: IovaRange,
         mut dying: DyingAreas,
-    ) -> Result<u64> {
-        let mut bytes = 0u64;
+    ) -> Result<Unmapped> {
+        let mut done = Unmapped::default();
         loop {
             for slot in &domains.list {
                 slot.domain.unmap(dying.strides());
             }
-            bytes = bytes.wrapping_add(dying.unpin());
+            dying.unpin(&mut done);
             let next = dying.next_in(range);
             dying.release(&mut self.space.lock());
             let Some(next) = next else {
-                return Ok(bytes);
+                return Ok(done);
             };
             task::breathe()?;
             self.space.lock().take(next, &mut dying);
@@ -438,7 +462,10 @@ impl IoPagetable {
         }
         common.without(&holes).next().ok_or(EINVAL)?;
         let space = self.space.lock();
-        let fits = space.areas.live().all(|(range, _)| aperture.contains(&range));
+        let fits = space
+            .areas
+            .live()
+            .all(|(range, _)| aperture.contains(&range));
         if fits {
             Ok(())
         } else {
@@ -546,10 +573,11 @@ fn fill_area(domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
 impl Domains {
     /// Whether no domain and no device objects to `range`.
     fn accept(&self, range: IovaRange) -> bool {
-        self.list
-            .iter()
-            .all(|slot| slot.domain.aperture().is_some_and(|aperture| aperture.contains(&range)))
-            && !self.reserved.iter().any(|(_, hole)| hole.overlaps(&range))
+        self.list.iter().all(|slot| {
+            slot.domain
+                .aperture()
+                .is_some_and(|aperture| aperture.contains(&range))
+        }) && !self.reserved.iter().any(|(_, hole)| hole.overlaps(&range))
     }
 
     /// What all domains can translate of `window`.
@@ -602,14 +630,14 @@ impl DyingAreas {
             .flatten()
     }
 
-    /// Unpins and uncharges everything, and says how many bytes that were.
-    fn unpin(&mut self) -> u64 {
-        let mut bytes = 0u64;
+    /// Unpins and uncharges everything, and adds up how much that was.
+    fn unpin(&mut self, done: &mut Unmapped) {
         for (area, mapping) in self.0.iter_mut().flatten() {
-            *mapping = None;
-            bytes = bytes.wrapping_add(area.len());
+            if let Some(mapping) = mapping.take() {
+                done.bytes = done.bytes.wrapping_add(area.len());
+                done.runs = done.runs.wrapping_add(mapping.runs.count());
+            }
         }
-        bytes
     }
 
     /// Where in `range` to go on, unless these were all.

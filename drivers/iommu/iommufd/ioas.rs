@@ -14,6 +14,7 @@ use crate::{
     iova::IovaRange,
     kapi::{
         domain::Prot,
+        trace,
         user, //
     },
     uapi::*,
@@ -159,17 +160,18 @@ pub(crate) fn free(ctx: &Context, arg: UserPtr) -> Result<isize> {
 }
 
 /// Finds the address space of a map or unmap.
-fn op_target(ctx: &Context, op: &DmaOp) -> Result<Arc<Ioas>> {
+fn op_target(ctx: &Context, op: &DmaOp) -> Result<(u32, Arc<Ioas>)> {
     if op.flags != 0 || op.padding != 0 {
         return Err(EINVAL);
     }
-    ctx.ioas(ioasid(op.ioasid)?)
+    let id = ioasid(op.ioasid)?;
+    Ok((id, ctx.ioas(id)?))
 }
 
 /// `IOMMU_MAP_DMA`, in type1v2's order of checks.
 pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let cmd: MapDma = user::read_whole(arg)?;
-    let ioas = op_target(ctx, &cmd.op)?;
+    let (ioasid, ioas) = op_target(ctx, &cmd.op)?;
     const PROT: u32 = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
     if cmd.argsz < MapDma::PAYLOAD || cmd.flags & !(PROT | VFIO_DMA_MAP_FLAG_VADDR) != 0 {
         return Err(EINVAL);
@@ -182,14 +184,15 @@ pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if cmd.flags & PROT == 0 || !range.is_aligned(PAGE) || !memory.is_aligned(PAGE) {
         return Err(EINVAL);
     }
-    ioas.map(&MapRequest {
+    let request = MapRequest {
         range,
         vaddr: cmd.vaddr,
         prot: Prot {
             read: cmd.flags & VFIO_DMA_MAP_FLAG_READ != 0,
             write: cmd.flags & VFIO_DMA_MAP_FLAG_WRITE != 0,
         },
-    })?;
+    };
+    trace::map(ioasid, cmd.iova, cmd.size, || ioas.map(&request))?;
     Ok(0)
 }
 
@@ -197,11 +200,9 @@ pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
 pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     const SIZE: usize = offset_of!(UnmapDma, size);
     let cmd: UnmapDma = user::read_whole(arg)?;
-    let ioas = op_target(ctx, &cmd.op)?;
+    let (ioasid, ioas) = op_target(ctx, &cmd.op)?;
     const UNSUPPORTED: u32 = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_VADDR;
-    if cmd.argsz < UnmapDma::PAYLOAD
-        || cmd.flags & !(UNSUPPORTED | VFIO_DMA_UNMAP_FLAG_ALL) != 0
-    {
+    if cmd.argsz < UnmapDma::PAYLOAD || cmd.flags & !(UNSUPPORTED | VFIO_DMA_UNMAP_FLAG_ALL) != 0 {
         return Err(EINVAL);
     }
     if cmd.flags & UNSUPPORTED != 0 {
@@ -210,8 +211,8 @@ pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let range = unmap_range(&cmd)?;
     // What cannot be written to should fail before anything is unmapped, not after.
     user::write_bytes(arg, SIZE, cmd.size.as_bytes())?;
-    let unmapped = ioas.unmap(range)?;
-    user::write_bytes(arg, SIZE, unmapped.as_bytes())?;
+    let unmapped = trace::unmap(ioasid, cmd.iova, cmd.size, || ioas.unmap(range))?;
+    user::write_bytes(arg, SIZE, unmapped.bytes.as_bytes())?;
     Ok(0)
 }
 

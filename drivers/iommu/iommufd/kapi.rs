@@ -13,4 +13,5 @@ pub(crate) mod node;
 pub(crate) mod pin;
 pub(crate) mod rwsem;
 pub(crate) mod task;
+pub(crate) mod trace;
 pub(crate) mod user;

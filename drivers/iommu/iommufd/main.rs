@@ -22,9 +22,15 @@
 
 use crate::{
     context::Context,
-    kapi::node::Node, //
+    kapi::node::{
+        Node,
+        NodeFile, //
+    },
+    registry::Registry,
+    show::SeqWriter, //
 };
 use kernel::{
+    debugfs,
     fs::File,
     miscdevice::{
         MiscDevice,
@@ -44,7 +50,6 @@ mod context;
 mod device;
 #[allow(unsafe_code)]
 mod exports;
-mod fdinfo;
 mod group;
 mod io_pagetable;
 mod ioas;
@@ -52,6 +57,8 @@ mod iova;
 #[allow(unsafe_code)]
 mod kapi;
 mod pages;
+mod registry;
+mod show;
 #[allow(unsafe_code)]
 mod sys;
 mod uapi;
@@ -72,27 +79,38 @@ module! {
     },
 }
 
-/// The module, which is its device node.
+/// The module: its device node, and a file in debugfs that shows all contexts.
 #[pin_data]
 struct Iommufd {
     #[pin]
     node: Node<Context>,
+    #[pin]
+    contexts: debugfs::File<Arc<Registry>>,
+    dir: debugfs::Dir,
 }
 
 impl kernel::InPlaceModule for Iommufd {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let registry = Registry::new();
+        let dir = debugfs::Dir::new(c"iommufd");
         try_pin_init!(Self {
-            node <- Node::register(c"iommu", 0o660),
+            contexts <- registry.clone()?.debugfs_file(&dir),
+            node <- Node::register(c"iommu", 0o660, registry?),
+            dir,
         })
     }
+}
+
+impl NodeFile for Context {
+    type Shared = Arc<Registry>;
 }
 
 #[vtable]
 impl MiscDevice for Context {
     type Ptr = Arc<Self>;
 
-    fn open(_file: &File, _node: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
-        Context::new()
+    fn open(_file: &File, node: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
+        Context::new(Node::shared(node)?)
     }
 
     fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
@@ -109,7 +127,8 @@ impl MiscDevice for Context {
     }
 
     fn show_fdinfo(ctx: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {
-        fdinfo::show(&ctx, m)
+        // Writing to a seq_file cannot fail; what does not fit is asked for again.
+        let _ = show::objects(&ctx, &mut SeqWriter(m));
     }
 }
 

@@ -66,6 +66,12 @@ impl Runs {
             .unwrap_or(&self.first)
     }
 
+    /// The number of runs.
+    pub(crate) fn count(&self) -> u64 {
+        let counts = self.rest.iter().map(|chunk| chunk.len() as u64);
+        counts.fold(1, u64::wrapping_add)
+    }
+
     fn iter(&self) -> impl Iterator<Item = &PinnedRun> {
         let rest = self.rest.iter().flat_map(|chunk| chunk.iter());
         Iterator::chain(iter::once(&self.first), rest)

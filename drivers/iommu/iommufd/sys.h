@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What sys.rs is generated from: the uAPI, our face towards other drivers, the
- * interfaces of the IOMMU core that the kernel crate has no bindings for, and
- * our helpers.
+ * interfaces of the IOMMU core that the kernel crate has no bindings for, our
+ * tracepoints and our helpers.
  */
 #include <linux/iommufd.h>
 #include <iommu-priv.h>
+#include <trace/events/iommufd.h>
 #include <uapi/linux/iommu.h>
 #include "helpers.h"

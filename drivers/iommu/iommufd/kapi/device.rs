@@ -11,8 +11,7 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::{
-    bindings,
-    container_of,
+    bindings, container_of,
     device::Device,
     error::to_result,
     prelude::*,
@@ -99,6 +98,11 @@ impl<'a> BoundDevice<'a> {
             dev,
             group: IommuGroup::of(dev)?,
         })
+    }
+
+    /// The name of the device, such as its PCI address.
+    pub(crate) fn name(&self) -> &'a CStr {
+        self.dev.name()
     }
 
     /// The device's group.
@@ -323,11 +327,7 @@ impl Attachment {
         let handle = Self::new_handle()?;
         // SAFETY: Group and domain are valid; the handle lives until the group is off the domain.
         to_result(unsafe {
-            sys::iommu_replace_group_handle(
-                self.group.0.as_ptr(),
-                domain.as_raw(),
-                handle.get(),
-            )
+            sys::iommu_replace_group_handle(self.group.0.as_ptr(), domain.as_raw(), handle.get())
         })?;
         // INVARIANT: The core has forgotten the old pair and knows the new one.
         self.domain = domain;

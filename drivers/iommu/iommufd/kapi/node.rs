@@ -5,14 +5,14 @@
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
-use core::marker::PhantomData;
 use kernel::{
     bindings,
     error::to_result,
     fs::File,
     miscdevice::{
         MiscDevice,
-        MiscDeviceOptions, //
+        MiscDeviceOptions,
+        MiscDeviceRegistration, //
     },
     prelude::*,
     sync::{
@@ -32,53 +32,84 @@ use kernel::{
     },
 };
 
+/// Files of one node, which have something in common.
+pub(crate) trait NodeFile: MiscDevice<Ptr = Arc<Self>> + 'static {
+    /// What all files of the node share.
+    type Shared: Send + Sync + 'static;
+}
+
 /// A registered misc device node with the file operations of `T`.
 ///
 /// # Invariants
 ///
-/// `dev` is registered, and was made by [`MiscDeviceOptions::into_raw`].
-#[repr(transparent)]
+/// `dev` is registered, was made by [`MiscDeviceOptions::into_raw`], and its address is in
+/// [`NODE`].
+#[repr(C)]
 #[pin_data(PinnedDrop)]
-pub(crate) struct Node<T: MiscDevice> {
+pub(crate) struct Node<T: NodeFile> {
     #[pin]
     dev: Opaque<bindings::miscdevice>,
-    _files: PhantomData<T>,
+    shared: T::Shared,
 }
 
 // SAFETY: A registration may be taken back by any thread.
-unsafe impl<T: MiscDevice> Send for Node<T> {}
-// SAFETY: Nothing can be done through `&Node`.
-unsafe impl<T: MiscDevice> Sync for Node<T> {}
+unsafe impl<T: NodeFile> Send for Node<T> {}
+// SAFETY: Through `&Node` nothing but what is shared can be reached.
+unsafe impl<T: NodeFile> Sync for Node<T> {}
 
-impl<T: MiscDevice> Node<T> {
-    /// Registers `/dev/<name>` with `mode` and a minor number of the kernel's choice.
+impl<T: NodeFile> Node<T> {
+    /// Registers `/dev/<name>`, the only node of the module, with `mode` and a minor number of the kernel's choice.
     ///
     /// # Errors
     ///
     /// `EBUSY`: no minor is left; `EEXIST`: the name is taken; `ENOMEM`.
-    pub(crate) fn register(name: &'static CStr, mode: u16) -> impl PinInit<Self, Error> {
+    pub(crate) fn register(
+        name: &'static CStr,
+        mode: u16,
+        shared: T::Shared,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            // First, so that it is there when the node is.
+            shared,
             dev <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
                 let mut raw = MiscDeviceOptions { name }.into_raw::<T>();
                 raw.mode = mode;
                 FILE_OPERATIONS.store(raw.fops.addr(), Release);
+                NODE.store(slot.addr(), Release);
                 // SAFETY: `slot` is valid for writing.
                 unsafe { slot.write(raw) };
                 // SAFETY: The slot is pinned, and the registration taken back before it goes.
                 to_result(unsafe { bindings::misc_register(slot) })
             }),
-            _files: PhantomData,
         })
+    }
+
+    /// What the files of the node share, as [`MiscDevice::open`] can get at it.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: the registration is not a [`Node`]'s.
+    pub(crate) fn shared(registration: &MiscDeviceRegistration<T>) -> Result<&T::Shared> {
+        let node = registration.as_raw();
+        if node.addr() != NODE.load(Acquire) {
+            return Err(ENODEV);
+        }
+        // SAFETY: By the type invariant of `Node`, this is the first field of one, which is there
+        // while the node can be opened. `T` is its type because there is but one.
+        Ok(unsafe { &(*node.cast::<Self>()).shared })
     }
 }
 
 #[pinned_drop]
-impl<T: MiscDevice> PinnedDrop for Node<T> {
+impl<T: NodeFile> PinnedDrop for Node<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant.
         unsafe { bindings::misc_deregister(self.dev.get()) }
     }
 }
+
+/// The address of the only [`Node`] there is.
+static NODE: Atomic<usize> = Atomic::new(0);
 
 /// The address of our file operations, which tells our files from others.
 static FILE_OPERATIONS: Atomic<usize> = Atomic::new(0);
@@ -88,7 +119,7 @@ static FILE_OPERATIONS: Atomic<usize> = Atomic::new(0);
 /// `T` must be the only type that this module registers a [`Node`] for.
 pub(crate) fn of_file<T>(file: &File) -> Option<Arc<T>>
 where
-    T: MiscDevice<Ptr = Arc<T>> + 'static,
+    T: NodeFile,
 {
     let raw = file.as_ptr();
     // SAFETY: `f_op` is set once, before the file becomes visible.
@@ -110,7 +141,7 @@ where
 /// `file` is a valid file for the duration of the call.
 pub(crate) unsafe fn of_raw_file<T>(file: *mut bindings::file) -> Option<Arc<T>>
 where
-    T: MiscDevice<Ptr = Arc<T>> + 'static,
+    T: NodeFile,
 {
     // SAFETY: By the contract; only fields that are constant while the file is open are read.
     of_file(unsafe { File::from_raw_file(file) })
@@ -124,7 +155,7 @@ where
 /// * `EBADFD`: it is open on something else.
 pub(crate) fn of_fd<T>(fd: i32) -> Result<Arc<T>>
 where
-    T: MiscDevice<Ptr = Arc<T>> + 'static,
+    T: NodeFile,
 {
     let fd = u32::try_from(fd).map_err(|_| EBADF)?;
     // SAFETY: `fget` takes any number.

@@ -146,9 +146,8 @@ impl Pinner {
             flags |= bindings::FOLL_WRITE;
         }
         // SAFETY: `slots` has room for `want` pointers; the function checks the addresses.
-        let got = unsafe {
-            bindings::pin_user_pages_fast(vaddr as c_ulong, want as c_int, flags, slots)
-        };
+        let got =
+            unsafe { bindings::pin_user_pages_fast(vaddr as c_ulong, want as c_int, flags, slots) };
         match usize::try_from(got) {
             Ok(0) => Err(EFAULT),
             // INVARIANT: The function has filled in `got` pages, each with a pin.

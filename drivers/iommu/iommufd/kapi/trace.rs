@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tracepoints; see `include/trace/events/iommufd.h`. Would become `declare_trace!` calls, if that
+//! macro could be used outside of the kernel crate's own bindings.
+
+use crate::sys;
+use kernel::{
+    bindings,
+    prelude::*,
+    time::{
+        Instant,
+        Monotonic, //
+    },
+};
+
+/// Whether anyone listens to a tracepoint: a jump that is patched into the code.
+macro_rules! is_on {
+    ($tracepoint:ident) => {{
+        // SAFETY: The tracepoint is a static of `trace.c`, with a key in it.
+        unsafe {
+            kernel::jump_label::static_branch_unlikely!(sys::$tracepoint, bindings::tracepoint, key)
+        }
+    }};
+}
+
+/// What an unmap did.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Unmapped {
+    /// How many bytes.
+    pub(crate) bytes: u64,
+    /// In how many runs.
+    pub(crate) runs: u64,
+}
+
+fn errno<T>(result: &Result<T>) -> c_int {
+    result.as_ref().err().map_or(0, |e| e.to_errno())
+}
+
+fn nanoseconds(start: Instant<Monotonic>) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap_or(0)
+}
+
+/// Does a map, which returns the number of runs, and traces it.
+#[inline]
+pub(crate) fn map(
+    ioasid: u32,
+    iova: u64,
+    length: u64,
+    work: impl FnOnce() -> Result<u64>,
+) -> Result<u64> {
+    if !is_on!(__tracepoint_map) {
+        return work();
+    }
+    let start = Instant::<Monotonic>::now();
+    let result = work();
+    let runs = *result.as_ref().unwrap_or(&0);
+    // SAFETY: The event only reads its arguments.
+    unsafe {
+        sys::rust_do_trace_map(
+            ioasid,
+            iova,
+            length,
+            runs,
+            nanoseconds(start),
+            errno(&result),
+        )
+    };
+    result
+}
+
+/// Does an unmap and traces it.
+#[inline]
+pub(crate) fn unmap(
+    ioasid: u32,
+    iova: u64,
+    length: u64,
+    work: impl FnOnce() -> Result<Unmapped>,
+) -> Result<Unmapped> {
+    if !is_on!(__tracepoint_unmap) {
+        return work();
+    }
+    let start = Instant::<Monotonic>::now();
+    let result = work();
+    let done = result.as_ref().copied().unwrap_or_default();
+    let duration = nanoseconds(start);
+    // SAFETY: The event only reads its arguments.
+    unsafe {
+        sys::rust_do_trace_unmap(
+            ioasid,
+            iova,
+            length,
+            done.bytes,
+            done.runs,
+            duration,
+            errno(&result),
+        )
+    };
+    result
+}
+
+/// Defines a function that does something with a device and traces it.
+macro_rules! device_event {
+    ($(#[$meta:meta])* $name:ident, $tracepoint:ident, $call:ident) => {
+        $(#[$meta])*
+        pub(crate) fn $name<T>(
+            device: &CStr,
+            id: u32,
+            ioasid: u32,
+            work: impl FnOnce() -> Result<T>,
+        ) -> Result<T> {
+            if !is_on!($tracepoint) {
+                return work();
+            }
+            let start = Instant::<Monotonic>::now();
+            let result = work();
+            // SAFETY: The event only reads its arguments, and copies the string.
+            unsafe {
+                sys::$call(
+                    device.as_char_ptr(),
+                    id,
+                    ioasid,
+                    nanoseconds(start),
+                    errno(&result),
+                )
+            };
+            result
+        }
+    };
+}
+
+device_event!(
+    /// Binds a device and traces it; `ioasid` is 0.
+    bind,
+    __tracepoint_bind,
+    rust_do_trace_bind
+);
+device_event!(
+    /// Attaches or moves a device and traces it.
+    attach,
+    __tracepoint_attach,
+    rust_do_trace_attach
+);
+device_event!(
+    /// Detaches a device and traces it.
+    detach,
+    __tracepoint_detach,
+    rust_do_trace_detach
+);

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All contexts that there are, for those who may look at them: `debugfs/iommufd/contexts`.
+
+use crate::{
+    context::Objects,
+    show, //
+};
+use kernel::{
+    debugfs, fmt, new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    task::Pid,
+};
+
+/// All contexts of the module.
+#[pin_data]
+pub(crate) struct Registry {
+    #[pin]
+    list: Mutex<List>,
+}
+
+struct List {
+    entries: KVec<Entry>,
+    next: u64,
+}
+
+#[derive(Clone)]
+struct Entry {
+    number: u64,
+    /// The process that opened it, as the initial pid namespace numbers it.
+    owner: Pid,
+    objects: Arc<Objects>,
+}
+
+impl Registry {
+    /// A list without contexts.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let list = List {
+            entries: KVec::new(),
+            next: 1,
+        };
+        Arc::pin_init(
+            pin_init!(Self { list <- new_mutex!(list, "iommufd_registry") }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Makes the file that shows the list.
+    pub(crate) fn debugfs_file<'a>(
+        self: &Arc<Self>,
+        dir: &'a debugfs::Dir,
+    ) -> impl PinInit<debugfs::File<Arc<Self>>> + 'a {
+        dir.read_callback_file(c"contexts", self.clone(), &Self::show)
+    }
+
+    fn show(registry: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = 0;
+        while let Some(entry) = registry.after(last) {
+            writeln!(f, "context:\t{} opened by {}", entry.number, entry.owner)?;
+            show::objects(&entry.objects, f)?;
+            show::areas(&entry.objects, f)?;
+            last = entry.number;
+        }
+        Ok(())
+    }
+
+    /// The first context numbered above `number`. One at a time, because showing one takes long.
+    fn after(&self, number: u64) -> Option<Entry> {
+        let list = self.list.lock();
+        let mut entries = list.entries.iter();
+        entries.find(|entry| entry.number > number).cloned()
+    }
+}
+
+/// A place in the [`Registry`], given up on drop.
+pub(crate) struct Listing {
+    registry: Arc<Registry>,
+    number: u64,
+}
+
+impl Listing {
+    /// Lists objects as those of the current process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(registry: Arc<Registry>, objects: &Arc<Objects>) -> Result<Self> {
+        let mut list = registry.list.lock();
+        let number = list.next;
+        let entry = Entry {
+            number,
+            owner: current!().tgid(),
+            objects: objects.clone(),
+        };
+        list.entries.push(entry, GFP_KERNEL_ACCOUNT)?;
+        list.next += 1;
+        drop(list);
+        Ok(Self { registry, number })
+    }
+}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        let mut list = self.registry.list.lock();
+        let place = list
+            .entries
+            .iter()
+            .position(|entry| entry.number == self.number);
+        let removed = place.map(|place| list.entries.remove(place));
+        drop(list);
+        // If it was the last reference, what it held goes here, after the lock.
+        drop(removed);
+    }
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM iommufd
+
+#if !defined(_TRACE_IOMMUFD_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_IOMMUFD_H
+
+#include <linux/tracepoint.h>
+
+/* Each event comes at the end of its call; result is 0 or a negative errno. */
+
+TRACE_EVENT(map,
+	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 runs, u64 duration_ns, int result),
+	TP_ARGS(ioasid, iova, length, runs, duration_ns, result),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(u64, iova)
+		__field(u64, length)
+		__field(u64, runs)
+		__field(u64, duration_ns)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->iova = iova;
+		__entry->length = length;
+		__entry->runs = runs;
+		__entry->duration_ns = duration_ns;
+		__entry->result = result;
+	),
+	TP_printk("ioasid=%u iova=0x%llx length=0x%llx runs=%llu duration_ns=%llu result=%d",
+		  __entry->ioasid, __entry->iova, __entry->length, __entry->runs,
+		  __entry->duration_ns, __entry->result)
+);
+
+TRACE_EVENT(unmap,
+	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 unmapped, u64 runs, u64 duration_ns,
+		 int result),
+	TP_ARGS(ioasid, iova, length, unmapped, runs, duration_ns, result),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(u64, iova)
+		__field(u64, length)
+		__field(u64, unmapped)
+		__field(u64, runs)
+		__field(u64, duration_ns)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->iova = iova;
+		__entry->length = length;
+		__entry->unmapped = unmapped;
+		__entry->runs = runs;
+		__entry->duration_ns = duration_ns;
+		__entry->result = result;
+	),
+	TP_printk("ioasid=%u iova=0x%llx length=0x%llx unmapped=0x%llx runs=%llu duration_ns=%llu result=%d",
+		  __entry->ioasid, __entry->iova, __entry->length, __entry->unmapped,
+		  __entry->runs, __entry->duration_ns, __entry->result)
+);
+
+DECLARE_EVENT_CLASS(iommufd_device,
+	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
+	TP_ARGS(device, id, ioasid, duration_ns, result),
+	TP_STRUCT__entry(
+		__string(device, device)
+		__field(u32, id)
+		__field(u32, ioasid)
+		__field(u64, duration_ns)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__assign_str(device);
+		__entry->id = id;
+		__entry->ioasid = ioasid;
+		__entry->duration_ns = duration_ns;
+		__entry->result = result;
+	),
+	TP_printk("device=%s id=%u ioasid=%u duration_ns=%llu result=%d",
+		  __get_str(device), __entry->id, __entry->ioasid, __entry->duration_ns,
+		  __entry->result)
+);
+
+/* Binding knows of no address space: its ioasid is 0. */
+DEFINE_EVENT(iommufd_device, bind,
+	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
+	TP_ARGS(device, id, ioasid, duration_ns, result));
+
+/* Replacing, too, is attaching. */
+DEFINE_EVENT(iommufd_device, attach,
+	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
+	TP_ARGS(device, id, ioasid, duration_ns, result));
+
+DEFINE_EVENT(iommufd_device, detach,
+	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
+	TP_ARGS(device, id, ioasid, duration_ns, result));
+
+#endif /* _TRACE_IOMMUFD_H */
+
+/* This part must be outside protection. */
+#include <trace/define_trace.h>
