@@ -73,6 +73,9 @@ pub(crate) struct Objects {
     /// The objects that have their id.
     #[pin]
     objects: XArray<KBox<Object>>,
+    /// The ids of devices whose driver gave userspace another name for them.
+    #[pin]
+    cookies: Mutex<KVec<(u64, u32)>>,
     /// The groups of the bound devices, each with how many of them it has.
     #[pin]
     groups: Mutex<KVec<(Arc<Group>, usize)>>,
@@ -93,6 +96,7 @@ impl Objects {
             pin_init!(Self {
                 ids <- new_mutex!(IdPool::new(), "iommufd_ids"),
                 objects <- XArray::new(AllocKind::Alloc1),
+                cookies <- new_mutex!(KVec::new(), "iommufd_cookies"),
                 groups <- new_mutex!(KVec::new(), "iommufd_groups"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -196,8 +200,35 @@ impl Objects {
         Ok(())
     }
 
-    /// Takes a device's id back, whether it was published or not.
+    /// Lets userspace name the device `id` by `cookie`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: another device has that cookie. `ENOMEM`.
+    pub(crate) fn add_cookie(&self, cookie: u64, id: u32) -> Result {
+        let mut cookies = self.cookies.lock();
+        if cookies.iter().any(|(other, _)| *other == cookie) {
+            return Err(EBUSY);
+        }
+        Ok(cookies.push((cookie, id), GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The id of the device that userspace names by `cookie`, which may be the id itself.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: no device can have that name.
+    pub(crate) fn device_id(&self, cookie: u64) -> Result<u32> {
+        let cookies = self.cookies.lock();
+        match cookies.iter().find(|(other, _)| *other == cookie) {
+            Some((_, id)) => Ok(*id),
+            None => u32::try_from(cookie).map_err(|_| ENOENT),
+        }
+    }
+
+    /// Takes a device's id back, whether it was published or not, and its cookie.
     pub(crate) fn remove_device(&self, id: u32) {
+        self.cookies.lock().retain(|(_, other)| *other != id);
         let removed = self.objects.lock().remove(id as usize);
         drop(removed);
         self.ids.lock().release_id(id as usize);

@@ -36,12 +36,17 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Binds a device; its DMA is blocked until it is attached.
+    /// Binds a device; its DMA is blocked until it is attached. Userspace names it by its id, and
+    /// by the cookie if there is one.
     ///
     /// # Errors
     ///
-    /// Those of [`BoundDevice::claim`]; `ENOMEM`.
-    pub(crate) fn bind(ctx: &Arc<Context>, dev: BoundDevice<'_>) -> Result<KBox<Self>> {
+    /// Those of [`BoundDevice::claim`]; `EBUSY`: another device has the cookie; `ENOMEM`.
+    pub(crate) fn bind(
+        ctx: &Arc<Context>,
+        dev: BoundDevice<'_>,
+        cookie: Option<u64>,
+    ) -> Result<KBox<Self>> {
         let id = ctx.reserve_id()?;
         let group = ctx.join_group(&dev)?;
         // From here on, dropping the device undoes what was done so far.
@@ -52,6 +57,9 @@ impl Device {
         };
         let device = KBox::new(device, GFP_KERNEL_ACCOUNT)?;
         let msi_may_leak = *module_parameters::allow_unsafe_interrupts.value_ref();
+        if let Some(cookie) = cookie {
+            ctx.add_cookie(cookie, device.id)?;
+        }
         device.group.bind(device.id, dev, ctx, msi_may_leak)?;
         ctx.publish(device.id, Object::Device(device.group.clone()))?;
         Ok(device)
@@ -87,7 +95,12 @@ impl Device {
 
     /// Detaches the device, if it is attached.
     pub(crate) fn detach(&self) {
-        self.group.detach(self.id)
+        self.group.detach(self.id, None)
+    }
+
+    /// Detaches the device, if it is attached to the address space `ioasid`.
+    pub(crate) fn detach_from(&self, ioasid: u32) {
+        self.group.detach(self.id, Some(ioasid))
     }
 }
 
@@ -110,7 +123,7 @@ struct Abilities {
 /// `IOMMU_DEVICE_GET_INFO`.
 pub(crate) fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let mut info: DeviceInfo = user::read_known(arg)?;
-    let id = u32::try_from(info.dev_cookie).map_err(|_| ENOENT)?;
+    let id = ctx.device_id(info.dev_cookie)?;
     let Some(Object::Device(group)) = ctx.get(id) else {
         return Err(ENOENT);
     };

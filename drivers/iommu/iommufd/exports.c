@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The symbols that other modules link against, by mainline's names and
- * namespaces. All are defined in exports.rs, against <linux/iommufd.h>.
+ * The symbols that other modules link against: mainline's, by their names and
+ * namespaces, and those of the IOASID interface. All are defined in exports.rs,
+ * against the headers.
  */
 
 #include <linux/export.h>
 #include <linux/iommufd.h>
+#include <linux/iommufd_ioasid.h>
 
 EXPORT_SYMBOL_NS_GPL(iommufd_ctx_get, "IOMMUFD");
 EXPORT_SYMBOL_NS_GPL(iommufd_ctx_from_file, "IOMMUFD");
@@ -33,3 +35,8 @@ EXPORT_SYMBOL_NS_GPL(iommufd_access_rw, "IOMMUFD");
 EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_ioas_get_id, "IOMMUFD_VFIO");
 EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_ioas_create, "IOMMUFD_VFIO");
 EXPORT_SYMBOL_NS_GPL(iommufd_vfio_compat_set_no_iommu, "IOMMUFD_VFIO");
+
+EXPORT_SYMBOL_NS_GPL(iommufd_bind_device, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_unbind_device, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_attach_ioasid, "IOMMUFD");
+EXPORT_SYMBOL_NS_GPL(iommufd_device_detach_ioasid, "IOMMUFD");

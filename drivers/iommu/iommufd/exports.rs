@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The face towards other drivers: `<linux/iommufd.h>`.
+//! The face towards other drivers: `<linux/iommufd.h>` and `<linux/iommufd_ioasid.h>`.
 //!
 //! Each function converts its arguments, makes one call and converts the result. Signatures are
 //! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
@@ -29,7 +29,7 @@ type Ctx = bindings::iommufd_ctx;
 type Idev = sys::iommufd_device;
 type Access = sys::iommufd_access;
 
-/// Defines a function of `<linux/iommufd.h>`; does not compile unless it has the type it has there.
+/// Defines a function of the headers; does not compile unless it has the type it has there.
 macro_rules! export_fn {
     ($(#[$meta:meta])*
      unsafe extern "C" fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
@@ -67,6 +67,14 @@ unsafe fn ctx_borrow(ctx: *mut Ctx) -> ManuallyDrop<Arc<Context>> {
 unsafe fn device_borrow<'a>(idev: *mut Idev) -> &'a Device {
     // SAFETY: By the contract.
     unsafe { &*idev.cast::<Device>() }
+}
+
+/// # Safety
+///
+/// As [`device_borrow`], and `idev` is not used any more.
+unsafe fn device_take(idev: *mut Idev) -> KBox<Device> {
+    // SAFETY: By the contract; it is what `KBox::into_raw` gave.
+    unsafe { KBox::from_raw(idev.cast::<Device>()) }
 }
 
 export_fn! {
@@ -154,7 +162,7 @@ export_fn! {
         let ctx = unsafe { ctx_borrow(ictx) };
         // SAFETY: By the contract.
         let dev = unsafe { BoundDevice::new(dev) };
-        match dev.and_then(|dev| Device::bind(&ctx, dev)) {
+        match dev.and_then(|dev| Device::bind(&ctx, dev, None)) {
             Ok(device) => {
                 // SAFETY: By the contract.
                 unsafe { id.write(device.id()) };
@@ -173,7 +181,7 @@ export_fn! {
     /// `idev` was returned by `iommufd_device_bind()`, and is not used any more.
     unsafe extern "C" fn iommufd_device_unbind(idev: *mut Idev) {
         // SAFETY: By the contract.
-        drop(unsafe { KBox::from_raw(idev.cast::<Device>()) });
+        drop(unsafe { device_take(idev) });
     }
 }
 
@@ -261,6 +269,71 @@ export_fn! {
     unsafe extern "C" fn iommufd_device_to_id(idev: *mut Idev) -> u32 {
         // SAFETY: By the contract.
         unsafe { device_borrow(idev) }.id()
+    }
+}
+
+export_fn! {
+    /// As `iommufd_device_bind()`, for a file descriptor, and under a cookie; see
+    /// `<linux/iommufd_ioasid.h>`.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is a device that the caller's driver is bound to until after
+    /// `iommufd_unbind_device()`.
+    unsafe extern "C" fn iommufd_bind_device(
+        fd: c_int,
+        dev: *mut bindings::device,
+        dev_cookie: u64,
+    ) -> *mut Idev {
+        let bind = || {
+            let ctx: Arc<Context> = node::of_fd(fd)?;
+            // SAFETY: By the contract.
+            let dev = unsafe { BoundDevice::new(dev) }?;
+            Device::bind(&ctx, dev, Some(dev_cookie))
+        };
+        bind().map_or_else(err_ptr, |device| KBox::into_raw(device).cast())
+    }
+}
+
+export_fn! {
+    /// Undoes `iommufd_bind_device()`. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `idev` was returned by `iommufd_bind_device()`, and is not used any more.
+    unsafe extern "C" fn iommufd_unbind_device(idev: *mut Idev) {
+        // SAFETY: By the contract.
+        drop(unsafe { device_take(idev) });
+    }
+}
+
+export_fn! {
+    /// Attaches a device to the address space `ioasid`; see `<linux/iommufd_ioasid.h>`.
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device.
+    unsafe extern "C" fn iommufd_device_attach_ioasid(idev: *mut Idev, ioasid: c_int) -> c_int {
+        // SAFETY: By the contract.
+        let device = unsafe { device_borrow(idev) };
+        from_result(|| {
+            let ioasid = u32::try_from(ioasid).map_err(|_| ENOENT)?;
+            device.attach(ioasid).map(|()| 0)
+        })
+    }
+}
+
+export_fn! {
+    /// Detaches a device from the address space `ioasid`, if it is there. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `idev` is a bound device.
+    unsafe extern "C" fn iommufd_device_detach_ioasid(idev: *mut Idev, ioasid: c_int) {
+        if let Ok(ioasid) = u32::try_from(ioasid) {
+            // SAFETY: By the contract.
+            unsafe { device_borrow(idev) }.detach_from(ioasid);
+        }
     }
 }
 

@@ -253,9 +253,14 @@ impl Group {
         trace::attach(name, id, ioas.id(), || seat.move_to(members, ioas))
     }
 
-    /// Detaches a device; its DMA is blocked from here on. Does nothing if it is not attached.
-    pub(crate) fn detach(&self, id: u32) {
-        self.state.lock().detach(id);
+    /// Detaches a device; its DMA is blocked from here on. Does nothing if it is not attached, or
+    /// not to `ioasid`.
+    pub(crate) fn detach(&self, id: u32, ioasid: Option<u32>) {
+        let mut state = self.state.lock();
+        let there = state.seat.as_ref().map(|seat| seat.ioas.id());
+        if ioasid.is_none() || ioasid == there {
+            state.detach(id);
+        }
     }
 
     /// Shows a device, and where its group is attached if it is itself, to `look`. The device

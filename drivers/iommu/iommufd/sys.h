@@ -5,6 +5,7 @@
  * tracepoints and our helpers.
  */
 #include <linux/iommufd.h>
+#include <linux/iommufd_ioasid.h>
 #include <iommu-priv.h>
 #include <trace/events/iommufd.h>
 #include <uapi/linux/iommu.h>
