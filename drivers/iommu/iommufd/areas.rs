@@ -13,30 +13,31 @@ use kernel::{
     },
 };
 
-/// Disjoint areas of an address space, each of which goes from filling to live to dying.
+/// As many unmaps of one space can be under way at once; more wait for each other.
+const UNMAPS: usize = 8;
+
+/// Disjoint areas of an address space, and the ranges that are being unmapped.
 ///
-/// A map that is under way is not there yet, and an unmap that is under way is not over yet:
-/// whoever meets a filling area acts as if that map came later, whoever meets a dying one has to
-/// wait for the end of that unmap.
+/// A map that is under way is not there yet: whoever meets its area acts as if the map came later.
+/// An unmap that is under way is not over yet: whoever meets its range has to wait for its end.
 pub(crate) struct Areas<T> {
     /// Keyed by the last address, so that the lower bound of an address is the area that holds
     /// it or the next one.
     tree: RBTree<u64, Area<T>>,
+    unmaps: [Option<IovaRange>; UNMAPS],
+    /// How many of them there are.
+    unmapping: usize,
 }
 
-struct Area<T> {
+/// An area: in the tree, or taken out of it.
+pub(crate) struct Area<T> {
     first: u64,
-    state: State<T>,
+    /// What is mapped; nothing yet while the map is under way.
+    content: Option<T>,
 }
 
-enum State<T> {
-    /// Taken by a map that is under way.
-    Filling,
-    /// Mapped.
-    Live(T),
-    /// Being unmapped; nobody else may use the addresses yet.
-    Dying,
-}
+/// Areas that were taken out, in order.
+pub(crate) struct Taken<T>(RBTree<u64, Area<T>>);
 
 /// Why a range cannot be taken, or not be unmapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,11 +60,28 @@ impl<T> Spare<T> {
     }
 }
 
+/// An unmap under way, to be handed to [`Areas::end_unmap`].
+#[must_use]
+pub(crate) struct Unmap {
+    slot: usize,
+    /// What has not been taken yet.
+    rest: Option<IovaRange>,
+}
+
+impl Unmap {
+    /// Whether there may be areas that have not been taken yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.rest.is_some()
+    }
+}
+
 impl<T> Areas<T> {
     /// An address space with nothing in it.
     pub(crate) fn new() -> Self {
         Self {
             tree: RBTree::new(),
+            unmaps: [None; UNMAPS],
+            unmapping: 0,
         }
     }
 
@@ -77,154 +95,176 @@ impl<T> Areas<T> {
         range: IovaRange,
         spare: Spare<T>,
     ) -> Result<(), (Conflict, Spare<T>)> {
-        if let Some(conflict) = self.conflict(range) {
-            return Err((conflict, spare));
+        if self.has_area(range) {
+            return Err((Conflict::Area, spare));
+        }
+        if self.is_being_unmapped(range) {
+            return Err((Conflict::Unmapping, spare));
         }
         let area = Area {
             first: range.first(),
-            state: State::Filling,
+            content: None,
         };
         // Nothing has this key: its last address is free.
         self.tree.insert(spare.0.into_node(range.last(), area));
         Ok(())
     }
 
-    fn conflict(&mut self, range: IovaRange) -> Option<Conflict> {
-        let mut found = None;
-        let mut cursor = self.tree.cursor_lower_bound_mut(&range.first());
-        while let Some(at) = cursor {
-            let (_, area) = at.current();
-            if area.first > range.last() {
-                break;
-            }
-            match area.state {
-                State::Dying => found = Some(Conflict::Unmapping),
-                State::Filling | State::Live(_) => return Some(Conflict::Area),
-            }
-            cursor = at.move_next();
-        }
-        found
+    fn has_area(&self, range: IovaRange) -> bool {
+        let next = self.tree.cursor_lower_bound(&range.first());
+        next.is_some_and(|next| next.current().1.first <= range.last())
+    }
+
+    fn is_being_unmapped(&self, range: IovaRange) -> bool {
+        let mut unmaps = self.unmaps.iter().flatten();
+        self.unmapping > 0 && unmaps.any(|unmap| unmap.overlaps(&range))
+    }
+
+    /// Whether anything is mapped, being mapped or being unmapped in `range`.
+    pub(crate) fn is_taken(&self, range: IovaRange) -> bool {
+        self.has_area(range) || self.is_being_unmapped(range)
     }
 
     /// Ends a map: the area that was reserved as `range` is live from now on.
     pub(crate) fn publish(&mut self, range: IovaRange, content: T) {
         if let Some(area) = self.tree.get_mut(&range.last()) {
-            area.state = State::Live(content);
+            area.content = Some(content);
         }
     }
 
-    /// Gives back a range that was reserved, or unmapped.
+    /// Ends a map that failed: the range that was reserved is free again.
     pub(crate) fn release(&mut self, range: IovaRange) {
         self.tree.remove_node(&range.last());
     }
 
-    /// Whether `range` can be unmapped by type1v2's rules: neither end cuts an area.
-    pub(crate) fn check_unmap(&mut self, range: IovaRange) -> Result<(), Conflict> {
-        let low = range
-            .first()
-            .checked_sub(1)
-            .map(|below| (below, range.first()));
-        let high = range
-            .last()
-            .checked_add(1)
-            .map(|above| (range.last(), above));
-        for (inside, outside) in [low, high].into_iter().flatten() {
-            if self.is_cut(inside, outside) {
-                return Err(Conflict::Area);
+    /// Begins an unmap of all live areas in `range`, by type1v2's rules. If that is a single one
+    /// it is taken out at once.
+    ///
+    /// # Errors
+    ///
+    /// * [`Conflict::Area`]: an end of the range cuts an area.
+    /// * [`Conflict::Unmapping`]: other unmaps have to end first.
+    pub(crate) fn begin_unmap(
+        &mut self,
+        range: IovaRange,
+        taken: &mut Taken<T>,
+    ) -> Result<Unmap, Conflict> {
+        if self.unmapping == 0 {
+            if let Some(area) = self.tree.find_mut(&range.last()) {
+                if area.get().first == range.first() && area.get().content.is_some() {
+                    taken.0.insert(area.remove_node());
+                    return self.note_unmap(range, None);
+                }
             }
         }
-        if self.any(range, |state| matches!(state, State::Dying)) {
+        let low = range.first().checked_sub(1);
+        let high = range.last().checked_add(1);
+        if low.is_some_and(|low| self.is_cut(low, range.first()))
+            || high.is_some_and(|high| self.is_cut(range.last(), high))
+        {
+            return Err(Conflict::Area);
+        }
+        if self.is_being_unmapped(range) {
             return Err(Conflict::Unmapping);
         }
-        Ok(())
+        self.note_unmap(range, Some(range))
+    }
+
+    fn note_unmap(
+        &mut self,
+        range: IovaRange,
+        rest: Option<IovaRange>,
+    ) -> Result<Unmap, Conflict> {
+        let mut slots = self.unmaps.iter_mut().enumerate();
+        let free = slots.find(|(_, slot)| slot.is_none());
+        let (number, slot) = free.ok_or(Conflict::Unmapping)?;
+        *slot = Some(range);
+        self.unmapping += 1;
+        Ok(Unmap { slot: number, rest })
     }
 
     /// Whether one live area holds both of two neighbouring addresses.
     fn is_cut(&self, below: u64, above: u64) -> bool {
-        match self
-            .tree
-            .cursor_lower_bound(&below)
-            .as_ref()
-            .map(|at| at.current())
-        {
-            Some((last, area)) => {
-                matches!(area.state, State::Live(_)) && area.first <= below && *last >= above
+        let area = self.tree.cursor_lower_bound(&below);
+        area.is_some_and(|area| {
+            let (last, area) = area.current();
+            area.content.is_some() && area.first <= below && *last >= above
+        })
+    }
+
+    /// Takes up to `most` live areas out. Their addresses stay taken until the unmap ends.
+    pub(crate) fn take(&mut self, unmap: &mut Unmap, most: usize, taken: &mut Taken<T>) {
+        for _ in 0..most {
+            let Some(rest) = unmap.rest.take() else {
+                return;
+            };
+            let Some(at) = self.tree.cursor_lower_bound_mut(&rest.first()) else {
+                return;
+            };
+            let (last, area) = at.current();
+            let last = *last;
+            if last > rest.last() {
+                return;
             }
-            None => false,
+            unmap.rest = last
+                .checked_add(1)
+                .and_then(|next| IovaRange::new(next, rest.last()));
+            // A map under way that cuts the start of the range came after the check of the ends.
+            if area.content.is_some() && area.first >= rest.first() {
+                taken.0.insert(at.remove_current().1);
+            }
         }
     }
 
-    fn any(&mut self, range: IovaRange, what: impl Fn(&State<T>) -> bool) -> bool {
-        let mut cursor = self.tree.cursor_lower_bound_mut(&range.first());
-        while let Some(at) = cursor {
-            let (_, area) = at.current();
-            if area.first > range.last() {
-                return false;
-            }
-            if what(&area.state) {
-                return true;
-            }
-            cursor = at.move_next();
+    /// Ends an unmap: its addresses are free again.
+    pub(crate) fn end_unmap(&mut self, unmap: Unmap) {
+        if let Some(slot) = self.unmaps.get_mut(unmap.slot) {
+            *slot = None;
+            self.unmapping -= 1;
         }
-        false
     }
 
-    /// Whether anything is mapped, being mapped or being unmapped in `range`.
-    pub(crate) fn is_taken(&mut self, range: IovaRange) -> bool {
-        self.any(range, |_| true)
-    }
-
-    /// Begins an unmap: takes the content of the first live area in `range`, which is dying from
-    /// now on.
-    pub(crate) fn take_first(&mut self, range: IovaRange) -> Option<(IovaRange, T)> {
-        let mut cursor = self.tree.cursor_lower_bound_mut(&range.first());
-        while let Some(mut at) = cursor {
-            let (last, area) = at.current_mut();
-            if *last > range.last() {
-                return None;
+    /// The first live area that lies in `range` as a whole.
+    pub(crate) fn first_live(&self, range: IovaRange) -> Option<(IovaRange, &T)> {
+        let mut rest = Some(range);
+        while let Some(range) = rest {
+            let at = self.tree.cursor_lower_bound(&range.first())?;
+            let last = *at.current().0;
+            let area = self.tree.get(&last)?;
+            let whole = IovaRange::new(area.first, last).filter(|whole| range.contains(whole));
+            if let (Some(whole), Some(content)) = (whole, &area.content) {
+                return Some((whole, content));
             }
-            // What cuts the start was mapped after the check of the ends.
-            let whole = IovaRange::new(area.first, *last).filter(|whole| range.contains(whole));
-            if let (Some(whole), State::Live(_)) = (whole, &area.state) {
-                if let State::Live(content) = core::mem::replace(&mut area.state, State::Dying) {
-                    return Some((whole, content));
-                }
-            }
-            cursor = at.move_next();
+            rest = last
+                .checked_add(1)
+                .and_then(|next| IovaRange::new(next, range.last()));
         }
         None
     }
 
-    /// The first live area that is in `range` as a whole.
-    pub(crate) fn first_live(&mut self, range: IovaRange) -> Option<(IovaRange, &T)> {
-        let mut found = None;
-        let mut cursor = self.tree.cursor_lower_bound_mut(&range.first());
-        while let Some(at) = cursor {
-            let (last, area) = at.current();
-            let whole = IovaRange::new(area.first, *last).filter(|whole| range.contains(whole));
-            if let (Some(whole), State::Live(_)) = (whole, &area.state) {
-                found = Some(whole);
-                break;
-            }
-            cursor = at.move_next();
-        }
-        let whole = found?;
-        match &self.tree.get(&whole.last())?.state {
-            State::Live(content) => Some((whole, content)),
-            State::Filling | State::Dying => None,
-        }
-    }
-
     /// The live areas, in order.
     pub(crate) fn live(&self) -> impl Iterator<Item = (IovaRange, &T)> {
-        self.tree.iter().filter_map(|(last, area)| {
-            let range = IovaRange::new(area.first, *last)?;
-            match &area.state {
-                State::Live(content) => Some((range, content)),
-                State::Filling | State::Dying => None,
-            }
-        })
+        contents(&self.tree)
     }
+}
+
+impl<T> Taken<T> {
+    /// No areas.
+    pub(crate) fn new() -> Self {
+        Self(RBTree::new())
+    }
+
+    /// The areas, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (IovaRange, &T)> {
+        contents(&self.0)
+    }
+}
+
+fn contents<T>(tree: &RBTree<u64, Area<T>>) -> impl Iterator<Item = (IovaRange, &T)> {
+    tree.iter().filter_map(|(last, area)| {
+        let range = IovaRange::new(area.first, *last)?;
+        Some((range, area.content.as_ref()?))
+    })
 }
 
 #[kunit_tests(iommufd_areas)]
@@ -278,7 +318,6 @@ mod tests {
 
     #[test]
     fn bisect() -> Result {
-        let mut areas = mapped(&[(10, 19), (20, 29), (40, 49)])?;
         for (first, last, whole) in [
             (10, 19, true),
             (0, 29, true),
@@ -290,31 +329,78 @@ mod tests {
             (30, 39, true),
             (35, 45, false),
         ] {
-            assert_eq!(areas.check_unmap(range(first, last)?).is_ok(), whole);
+            let mut areas = mapped(&[(10, 19), (20, 29), (40, 49)])?;
+            let unmap = areas.begin_unmap(range(first, last)?, &mut Taken::new());
+            assert_eq!(unmap.is_ok(), whole);
         }
         Ok(())
     }
 
     #[test]
-    fn states() -> Result {
+    fn single() -> Result {
+        let mut areas = mapped(&[(10, 19), (20, 29)])?;
+        let mut taken = Taken::new();
+        let begun = areas.begin_unmap(range(20, 29)?, &mut taken);
+        let unmap = begun.map_err(|_| EINVAL)?;
+        assert!(!unmap.has_more());
+        assert_eq!(taken.iter().count(), 1);
+        assert!(areas.is_taken(range(20, 29)?));
+        areas.end_unmap(unmap);
+        assert!(!areas.is_taken(range(20, 29)?));
+        assert!(areas.is_taken(range(10, 19)?));
+        Ok(())
+    }
+
+    #[test]
+    fn unmapping() -> Result {
         let mut areas = mapped(&[(10, 19), (20, 29), (40, 49)])?;
         let all = range(0, u64::MAX)?;
-        assert_eq!(areas.take_first(range(15, 45)?), Some((range(20, 29)?, 1)));
-        assert_eq!(areas.check_unmap(all), Err(Conflict::Unmapping));
-        assert_eq!(
-            reserve(&mut areas, range(25, 35)?),
-            Err(Conflict::Unmapping)
-        );
+        let mut taken = Taken::new();
+        let begun = areas.begin_unmap(range(20, 49)?, &mut taken);
+        let mut unmap = begun.map_err(|_| EINVAL)?;
+        areas.take(&mut unmap, 1, &mut taken);
+        assert!(unmap.has_more());
+        let overlapping = areas.begin_unmap(all, &mut Taken::new());
+        assert_eq!(overlapping.err(), Some(Conflict::Unmapping));
+        assert_eq!(reserve(&mut areas, range(30, 35)?), Err(Conflict::Unmapping));
         assert_eq!(reserve(&mut areas, range(5, 35)?), Err(Conflict::Area));
-        assert_eq!(areas.take_first(range(20, 29)?), None);
-        areas.release(range(20, 29)?);
-        assert_eq!(reserve(&mut areas, range(25, 35)?), Ok(()));
-        // A map that is under way is not there yet.
-        assert_eq!(areas.check_unmap(range(30, 49)?), Ok(()));
-        assert_eq!(areas.live().count(), 2);
-        assert_eq!(areas.take_first(all), Some((range(10, 19)?, 0)));
-        assert_eq!(areas.take_first(all), Some((range(40, 49)?, 2)));
-        assert_eq!(areas.take_first(all), None);
+        areas.take(&mut unmap, 9, &mut taken);
+        assert!(!unmap.has_more());
+        let contents = [(range(20, 29)?, 1), (range(40, 49)?, 2)];
+        assert!(taken.iter().map(|(range, content)| (range, *content)).eq(contents));
+        assert!(areas.is_taken(range(20, 29)?));
+        areas.end_unmap(unmap);
+        assert!(!areas.is_taken(range(20, 49)?));
+        assert_eq!(areas.live().count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn map_under_way() -> Result {
+        let mut areas = mapped(&[(10, 19)])?;
+        assert_eq!(reserve(&mut areas, range(20, 29)?), Ok(()));
+        // It is not there yet: it can neither be cut nor taken.
+        let mut taken = Taken::new();
+        let begun = areas.begin_unmap(range(0, 24)?, &mut taken);
+        let mut unmap = begun.map_err(|_| EINVAL)?;
+        areas.take(&mut unmap, 9, &mut taken);
+        assert_eq!(taken.iter().count(), 1);
+        areas.end_unmap(unmap);
+        areas.publish(range(20, 29)?, 7);
+        assert_eq!(areas.first_live(range(0, 99)?), Some((range(20, 29)?, &7)));
+        assert_eq!(areas.first_live(range(21, 99)?), None);
+        Ok(())
+    }
+
+    #[test]
+    fn many_unmaps() -> Result {
+        let mut areas = Areas::<u32>::new();
+        for first in 0..UNMAPS as u64 {
+            let unmap = areas.begin_unmap(range(first, first)?, &mut Taken::new());
+            assert!(unmap.is_ok());
+        }
+        let one_more = areas.begin_unmap(range(99, 99)?, &mut Taken::new());
+        assert_eq!(one_more.err(), Some(Conflict::Unmapping));
         Ok(())
     }
 }

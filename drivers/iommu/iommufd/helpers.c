@@ -6,8 +6,14 @@
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
+#include <linux/uaccess.h>
 
 #include "helpers.h"
+
+int iommufd_put_user_u64(u64 value, u64 __user *to)
+{
+	return put_user(value, to);
+}
 
 unsigned long iommufd_page_to_pfn(const struct page *page)
 {

@@ -14,6 +14,8 @@ struct mm_struct;
 struct page;
 struct user_struct;
 
+int iommufd_put_user_u64(u64 value, u64 __user *to);
+
 unsigned long iommufd_page_to_pfn(const struct page *page);
 struct page *iommufd_pfn_to_page(unsigned long pfn);
 

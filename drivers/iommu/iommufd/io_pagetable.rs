@@ -19,7 +19,9 @@ use crate::{
     areas::{
         Areas,
         Conflict,
-        Spare, //
+        Spare,
+        Taken,
+        Unmap, //
     },
     iova::IovaRange,
     kapi::{
@@ -66,8 +68,8 @@ use kernel::{
     },
 };
 
-/// As many areas are unmapped with one flush of the IOTLBs.
-const UNMAP_BATCH: usize = 16;
+/// As many areas are taken out of the tree before others get their turn.
+const UNMAP_BATCH: usize = 64;
 
 /// An I/O address space.
 #[pin_data]
@@ -192,7 +194,7 @@ impl IoPagetable {
     /// The first area at or behind `first`.
     pub(crate) fn area_from(&self, first: u64) -> Option<AreaInfo> {
         let rest = IovaRange::new(first, u64::MAX)?;
-        let mut space = self.space.lock();
+        let space = self.space.lock();
         let (range, mapping) = space.areas.first_live(rest)?;
         Some(AreaInfo {
             range,
@@ -299,44 +301,50 @@ impl IoPagetable {
         loop {
             let domains = self.domains.read_killable()?;
             self.check_alive()?;
-            let mut dying = DyingAreas::default();
-            {
-                let mut space = self.space.lock();
-                match space.areas.check_unmap(range) {
-                    Ok(()) => space.take(range, &mut dying),
-                    Err(Conflict::Area) => return Err(EINVAL),
-                    Err(Conflict::Unmapping) => {
-                        drop(space);
-                        drop(domains);
-                        self.wait_for_unmaps()?;
-                        continue;
-                    }
-                }
+            let mut taken = Taken::new();
+            let begun = self.space.lock().areas.begin_unmap(range, &mut taken);
+            match begun {
+                Ok(unmap) => return self.finish_unmap(&domains, unmap, taken),
+                Err(Conflict::Area) => return Err(EINVAL),
+                Err(Conflict::Unmapping) => {}
             }
-            return self.unmap_taken(&domains, range, dying);
+            drop(domains);
+            self.wait_for_unmaps()?;
         }
     }
 
-    fn unmap_taken(
+    fn finish_unmap(
         &self,
         domains: &Domains,
-        range: IovaRange,
-        mut dying: DyingAreas,
+        mut unmap: Unmap,
+        mut taken: Taken<Mapping>,
     ) -> Result<Unmapped> {
-        let mut done = Unmapped::default();
-        loop {
-            for slot in &domains.list {
-                slot.domain.unmap(dying.strides());
-            }
-            dying.unpin(&mut done);
-            let next = dying.next_in(range);
-            dying.release(&mut self.space.lock());
-            let Some(next) = next else {
-                return Ok(done);
-            };
-            task::breathe()?;
-            self.space.lock().take(next, &mut dying);
+        let mut result = Ok(());
+        while unmap.has_more() && result.is_ok() {
+            let mut space = self.space.lock();
+            space.areas.take(&mut unmap, UNMAP_BATCH, &mut taken);
+            drop(space);
+            result = task::breathe();
         }
+        for slot in &domains.list {
+            let strides = taken
+                .iter()
+                .flat_map(|(area, mapping)| mapping.runs.strides(area));
+            slot.domain.unmap(strides);
+        }
+        let mut done = Unmapped::default();
+        let mut gone = Usage::default();
+        for (area, mapping) in taken.iter() {
+            done.runs = done.runs.wrapping_add(mapping.runs.count());
+            gone.add(area, mapping);
+        }
+        done.bytes = gone.bytes;
+        // Unpins and uncharges.
+        drop(taken);
+        let mut space = self.space.lock();
+        space.usage.subtract(&gone);
+        space.areas.end_unmap(unmap);
+        result.map(|()| done)
     }
 
     /// Waits until all unmaps that are under way now are over, and all maps too.
@@ -590,67 +598,24 @@ impl Domains {
 
 impl Space {
     fn publish(&mut self, range: IovaRange, mapping: Mapping) {
-        self.usage.areas += 1;
-        self.usage.bytes = self.usage.bytes.wrapping_add(range.len());
-        self.usage.charged += mapping.charge.locked_pages() << PAGE_SHIFT;
+        self.usage.add(range, &mapping);
         self.payer = Some(mapping.charge.payer().clone());
         self.areas.publish(range, mapping);
     }
-
-    /// Takes the first live areas of `range`, as many as fit into `dying`.
-    fn take(&mut self, range: IovaRange, dying: &mut DyingAreas) {
-        let mut rest = Some(range);
-        for slot in &mut dying.0 {
-            let taken = rest.and_then(|rest| self.areas.take_first(rest));
-            let Some((area, mapping)) = taken else { return };
-            self.usage.areas -= 1;
-            self.usage.bytes = self.usage.bytes.wrapping_sub(area.len());
-            self.usage.charged -= mapping.charge.locked_pages() << PAGE_SHIFT;
-            rest = after(area, range);
-            *slot = Some((area, Some(mapping)));
-        }
-    }
 }
 
-/// What comes behind `area` in `range`.
-fn after(area: IovaRange, range: IovaRange) -> Option<IovaRange> {
-    IovaRange::new(area.last().checked_add(1)?, range.last())
-}
-
-/// Areas that are being unmapped: first with, then without what was mapped there.
-#[derive(Default)]
-struct DyingAreas([Option<(IovaRange, Option<Mapping>)>; UNMAP_BATCH]);
-
-impl DyingAreas {
-    fn strides(&self) -> impl Iterator<Item = IovaRange> + '_ {
-        self.0
-            .iter()
-            .flatten()
-            .filter_map(|(area, mapping)| Some(mapping.as_ref()?.runs.strides(*area)))
-            .flatten()
+impl Usage {
+    fn add(&mut self, area: IovaRange, mapping: &Mapping) {
+        let charged = mapping.charge.locked_pages() << PAGE_SHIFT;
+        self.areas = self.areas.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(area.len());
+        self.charged = self.charged.wrapping_add(charged);
     }
 
-    /// Unpins and uncharges everything, and adds up how much that was.
-    fn unpin(&mut self, done: &mut Unmapped) {
-        for (area, mapping) in self.0.iter_mut().flatten() {
-            if let Some(mapping) = mapping.take() {
-                done.bytes = done.bytes.wrapping_add(area.len());
-                done.runs = done.runs.wrapping_add(mapping.runs.count());
-            }
-        }
-    }
-
-    /// Where in `range` to go on, unless these were all.
-    fn next_in(&self, range: IovaRange) -> Option<IovaRange> {
-        let (area, _) = self.0.last()?.as_ref()?;
-        after(*area, range)
-    }
-
-    /// Gives the addresses back.
-    fn release(&mut self, space: &mut Space) {
-        for (area, _) in self.0.iter_mut().filter_map(Option::take) {
-            space.areas.release(area);
-        }
+    fn subtract(&mut self, other: &Self) {
+        self.areas = self.areas.wrapping_sub(other.areas);
+        self.bytes = self.bytes.wrapping_sub(other.bytes);
+        self.charged = self.charged.wrapping_sub(other.charged);
     }
 }
 

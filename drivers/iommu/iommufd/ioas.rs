@@ -210,9 +210,9 @@ pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     }
     let range = unmap_range(&cmd)?;
     // What cannot be written to should fail before anything is unmapped, not after.
-    user::write_bytes(arg, SIZE, cmd.size.as_bytes())?;
+    user::write_u64(arg, SIZE, cmd.size)?;
     let unmapped = trace::unmap(ioasid, cmd.iova, cmd.size, || ioas.unmap(range))?;
-    user::write_bytes(arg, SIZE, unmapped.bytes.as_bytes())?;
+    user::write_u64(arg, SIZE, unmapped.bytes)?;
     Ok(0)
 }
 

@@ -93,12 +93,13 @@ impl Runs {
         let mut rest = Some(area);
         iter::from_fn(move || {
             let all = rest.take()?;
+            if all.last() - all.first() < STRIDE {
+                return Some(all);
+            }
             let mut len = 0u64;
-            if all.last() - all.first() >= STRIDE {
-                while len < STRIDE {
-                    let Some(run) = runs.next() else { break };
-                    len = len.saturating_add(run.len());
-                }
+            while len < STRIDE {
+                let Some(run) = runs.next() else { break };
+                len = len.saturating_add(run.len());
             }
             let Some(part) = IovaRange::with_len(all.first(), len)
                 .ok()

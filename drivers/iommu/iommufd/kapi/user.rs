@@ -2,9 +2,11 @@
 
 //! Structures that userspace passes by pointer. Would become part of `rust/kernel/uaccess.rs`.
 
+use crate::sys;
 use core::mem::size_of;
 use kernel::{
     bindings,
+    error::to_result,
     prelude::*,
     uaccess::{
         UserPtr,
@@ -81,6 +83,17 @@ pub(crate) fn read_known<T: Sized32>(ptr: UserPtr) -> Result<T> {
         return Err(EINVAL);
     }
     Ok(value)
+}
+
+/// Writes a number to `ptr + offset`.
+///
+/// # Errors
+///
+/// `EFAULT`: the pointer is bad.
+pub(crate) fn write_u64(ptr: UserPtr, offset: usize, value: u64) -> Result {
+    let to = ptr.wrapping_byte_add(offset).as_mut_ptr();
+    // SAFETY: The function takes any user address.
+    to_result(unsafe { sys::iommufd_put_user_u64(value, to.cast()) })
 }
 
 /// Copies bytes out to `ptr + offset`.
