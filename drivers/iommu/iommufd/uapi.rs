@@ -159,6 +159,15 @@ impl Sized32 for MapDma {
     fn argsz(&self) -> u32 {
         self.op.argsz
     }
+
+    fn known(&self) -> usize {
+        known_with_payload(self.argsz, Self::PAYLOAD)
+    }
+}
+
+/// By VFIO's rule, what a payload's own size covers may be anything.
+fn known_with_payload(argsz: u32, payload: u32) -> usize {
+    size_of::<DmaOp>().saturating_add(argsz.max(payload) as usize)
 }
 
 impl Sized32 for UnmapDma {
@@ -166,6 +175,10 @@ impl Sized32 for UnmapDma {
 
     fn argsz(&self) -> u32 {
         self.op.argsz
+    }
+
+    fn known(&self) -> usize {
+        known_with_payload(self.argsz, Self::PAYLOAD)
     }
 }
 

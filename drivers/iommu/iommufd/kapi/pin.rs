@@ -156,7 +156,11 @@ impl Pinner {
                 pages: unsafe { core::slice::from_raw_parts(slots, got) },
                 writable: self.writable,
             }),
-            Err(_) => Err(Error::from_errno(got)),
+            Err(_) => Err(match Error::from_errno(got) {
+                // The last page of the address space: nothing is ever mapped there.
+                e if e == EOVERFLOW => EFAULT,
+                e => e,
+            }),
         }
     }
 }
@@ -180,17 +184,7 @@ impl Batch<'_> {
     /// Takes the longest run of contiguous pages from the front.
     pub(crate) fn next_run(&mut self) -> Option<PinnedRun> {
         let (&first, rest) = self.pages.split_first()?;
-        // Neighbouring pages have neighbouring `struct page`s: the Kconfig entry asks for
-        // SPARSEMEM_VMEMMAP, which makes one array of all of them.
-        let mut next = first;
-        let more = rest
-            .iter()
-            .take_while(|page| {
-                next = next.wrapping_add(1);
-                **page == next
-            })
-            .count();
-        let npages = 1 + more;
+        let npages = 1 + contiguous(first, rest);
         // SAFETY: The pointer is to a page that we hold a pin on.
         let pfn = unsafe { sys::iommufd_page_to_pfn(first) } as u64;
         // INVARIANT: The pins go from the batch to the run.
@@ -198,6 +192,35 @@ impl Batch<'_> {
         self.pages = self.pages.get(npages..)?;
         Some(run)
     }
+}
+
+/// How many of `pages` go on where `first` ends.
+///
+/// Neighbouring pages have neighbouring `struct page`s: the Kconfig entry asks for
+/// SPARSEMEM_VMEMMAP, which makes one array of all of them.
+fn contiguous(first: PagePtr, pages: &[PagePtr]) -> usize {
+    let mut count = 0;
+    let mut next = first.wrapping_add(1);
+    for chunk in pages.chunks_exact(4) {
+        // Four at a time: huge pages are what this is called for most.
+        let &[a, b, c, d] = chunk else { break };
+        if a != next
+            || b != next.wrapping_add(1)
+            || c != next.wrapping_add(2)
+            || d != next.wrapping_add(3)
+        {
+            break;
+        }
+        next = next.wrapping_add(4);
+        count += 4;
+    }
+    let rest = pages.get(count..).unwrap_or_default().iter();
+    let more = rest.take_while(|page| {
+        let follows = **page == next;
+        next = next.wrapping_add(1);
+        follows
+    });
+    count + more.count()
 }
 
 impl Drop for Batch<'_> {

@@ -7,6 +7,7 @@ use core::mem::size_of;
 use kernel::{
     bindings,
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*,
     uaccess::{
         UserPtr,
@@ -15,12 +16,17 @@ use kernel::{
 };
 
 /// A structure whose first field is its size as userspace knows it (`argsz`).
-pub(crate) trait Sized32: FromBytes + IntoBytes {
+pub(crate) trait Sized32: FromBytes + IntoBytes + Sized {
     /// Size of the structure's first version, at least 4.
     const MIN_SIZE: usize;
 
     /// The size that userspace gave.
     fn argsz(&self) -> u32;
+
+    /// How much of what userspace gave is understood, or known to be ignored.
+    fn known(&self) -> usize {
+        size_of::<Self>()
+    }
 }
 
 /// Copies a structure in, by the rules of `copy_struct_from_user()`.
@@ -32,7 +38,8 @@ pub(crate) trait Sized32: FromBytes + IntoBytes {
 ///
 /// * `EFAULT`: the pointer is bad.
 /// * `EINVAL`: `argsz` is smaller than the first version.
-/// * `E2BIG`: `argsz` is larger than ours, with something non-zero in what we do not know.
+/// * `E2BIG`: `argsz` is larger than ours, with something non-zero in what we do not know, or by
+///   more than a page.
 pub(crate) fn read_struct<T: Sized32>(ptr: UserPtr) -> Result<T> {
     let argsz = read_argsz(ptr)?;
     if argsz < T::MIN_SIZE {
@@ -43,7 +50,7 @@ pub(crate) fn read_struct<T: Sized32>(ptr: UserPtr) -> Result<T> {
     if value.argsz() as usize != argsz {
         return Err(EINVAL);
     }
-    check_tail::<T>(ptr, argsz)?;
+    check_tail(ptr, argsz, value.known())?;
     Ok(value)
 }
 
@@ -64,7 +71,7 @@ pub(crate) fn read_whole<T: Sized32>(ptr: UserPtr) -> Result<T> {
     if argsz < T::MIN_SIZE {
         return Err(EINVAL);
     }
-    check_tail::<T>(ptr, argsz)?;
+    check_tail(ptr, argsz, value.known())?;
     Ok(value)
 }
 
@@ -122,11 +129,15 @@ fn read_prefix<T: Sized32>(ptr: UserPtr, len: usize) -> Result<T> {
     Ok(value)
 }
 
-fn check_tail<T>(ptr: UserPtr, argsz: usize) -> Result {
-    let Some(extra) = argsz.checked_sub(size_of::<T>()).filter(|extra| *extra > 0) else {
+fn check_tail(ptr: UserPtr, argsz: usize, known: usize) -> Result {
+    if argsz <= known {
         return Ok(());
-    };
-    let tail = ptr.wrapping_byte_add(size_of::<T>()).as_const_ptr();
+    }
+    let extra = argsz - known;
+    if extra > PAGE_SIZE {
+        return Err(E2BIG);
+    }
+    let tail = ptr.wrapping_byte_add(known).as_const_ptr();
     // SAFETY: The function takes any user address and length, and checks both.
     match unsafe { bindings::check_zeroed_user(tail, extra) } {
         1 => Ok(()),
