@@ -199,20 +199,20 @@ impl Batch<'_> {
 /// Neighbouring pages have neighbouring `struct page`s: the Kconfig entry asks for
 /// SPARSEMEM_VMEMMAP, which makes one array of all of them.
 fn contiguous(first: PagePtr, pages: &[PagePtr]) -> usize {
+    const STEP: usize = 16;
     let mut count = 0;
     let mut next = first.wrapping_add(1);
-    for chunk in pages.chunks_exact(4) {
-        // Four at a time: huge pages are what this is called for most.
-        let &[a, b, c, d] = chunk else { break };
-        if a != next
-            || b != next.wrapping_add(1)
-            || c != next.wrapping_add(2)
-            || d != next.wrapping_add(3)
-        {
+    // Many at a time: huge pages are what this is called for most.
+    for chunk in pages.chunks_exact(STEP) {
+        let mut differ = false;
+        for (at, page) in chunk.iter().enumerate() {
+            differ |= *page != next.wrapping_add(at);
+        }
+        if differ {
             break;
         }
-        next = next.wrapping_add(4);
-        count += 4;
+        next = next.wrapping_add(STEP);
+        count += STEP;
     }
     let rest = pages.get(count..).unwrap_or_default().iter();
     let more = rest.take_while(|page| {
