@@ -10,6 +10,7 @@ use crate::{
     },
     group::Group,
     ioas::Ioas,
+    kapi::task,
 };
 use kernel::{
     fmt,
@@ -100,6 +101,8 @@ pub(crate) fn areas(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
         };
         let mut next = Some(0);
         while let Some(area) = next.and_then(|first| ioas.area_from(first)) {
+            // There may be millions of them.
+            task::breathe().map_err(|_| fmt::Error)?;
             writeln!(
                 f,
                 "area:\tioasid {} {:#x}-{:#x} {}{} runs {}",
