@@ -170,11 +170,7 @@ impl<T> Areas<T> {
         self.note_unmap(range, Some(range))
     }
 
-    fn note_unmap(
-        &mut self,
-        range: IovaRange,
-        rest: Option<IovaRange>,
-    ) -> Result<Unmap, Conflict> {
+    fn note_unmap(&mut self, range: IovaRange, rest: Option<IovaRange>) -> Result<Unmap, Conflict> {
         let mut slots = self.unmaps.iter_mut().enumerate();
         let free = slots.find(|(_, slot)| slot.is_none());
         let (number, slot) = free.ok_or(Conflict::Unmapping)?;
@@ -362,12 +358,18 @@ mod tests {
         assert!(unmap.has_more());
         let overlapping = areas.begin_unmap(all, &mut Taken::new());
         assert_eq!(overlapping.err(), Some(Conflict::Unmapping));
-        assert_eq!(reserve(&mut areas, range(30, 35)?), Err(Conflict::Unmapping));
+        assert_eq!(
+            reserve(&mut areas, range(30, 35)?),
+            Err(Conflict::Unmapping)
+        );
         assert_eq!(reserve(&mut areas, range(5, 35)?), Err(Conflict::Area));
         areas.take(&mut unmap, 9, &mut taken);
         assert!(!unmap.has_more());
         let contents = [(range(20, 29)?, 1), (range(40, 49)?, 2)];
-        assert!(taken.iter().map(|(range, content)| (range, *content)).eq(contents));
+        assert!(taken
+            .iter()
+            .map(|(range, content)| (range, *content))
+            .eq(contents));
         assert!(areas.is_taken(range(20, 29)?));
         areas.end_unmap(unmap);
         assert!(!areas.is_taken(range(20, 49)?));

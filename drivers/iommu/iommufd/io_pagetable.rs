@@ -147,6 +147,9 @@ pub(crate) struct MapRequest {
     pub(crate) prot: Prot,
 }
 
+/// Puts a group onto a domain.
+pub(crate) type Onto<'a> = &'a mut dyn FnMut(&Arc<Domain>) -> Result;
+
 /// A device on its way into an address space.
 pub(crate) struct Newcomer<'a> {
     /// The id that its reserved regions are kept under.
@@ -371,11 +374,7 @@ impl IoPagetable {
     /// * `EADDRINUSE`: something is mapped in a reserved region or outside of the aperture.
     /// * `EINVAL`: no address would be left, or no domain suits.
     /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
-    pub(crate) fn admit(
-        &self,
-        newcomers: &[Newcomer<'_>],
-        onto: Option<&mut dyn FnMut(&Arc<Domain>) -> Result>,
-    ) -> Result {
+    pub(crate) fn admit(&self, newcomers: &[Newcomer<'_>], onto: Option<Onto<'_>>) -> Result {
         let mut domains = self.domains.write_killable()?;
         self.check_alive()?;
         let mut reserved = KVec::new();
@@ -414,7 +413,7 @@ impl IoPagetable {
         dev: &OwnedDevice,
         msi_window: Option<u64>,
         reserved: &[(u32, IovaRange)],
-        onto: &mut dyn FnMut(&Arc<Domain>) -> Result,
+        onto: Onto<'_>,
     ) -> Result {
         let enforces_snoop = dev.can_enforce_snoop();
         for slot in &mut domains.list {

@@ -86,9 +86,9 @@ impl Domain {
             enforces_snoop: false,
         };
         if dev.can_enforce_snoop() {
+            let raw = domain.as_raw();
             // SAFETY: The domain is valid, and empty as the operation demands.
-            domain.enforces_snoop =
-                unsafe { sys::iommufd_enforce_cache_coherency(domain.as_raw()) };
+            domain.enforces_snoop = unsafe { sys::iommufd_enforce_cache_coherency(raw) };
         }
         Ok(domain)
     }
