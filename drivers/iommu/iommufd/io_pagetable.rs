@@ -52,6 +52,7 @@ use crate::{
 };
 use core::iter;
 use kernel::{
+    new_condvar,
     new_mutex,
     page::{
         PAGE_SHIFT,
@@ -63,7 +64,12 @@ use kernel::{
             ordering::Relaxed,
             AtomicFlag, //
         },
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
+        CondVar,
         Mutex, //
     },
 };
@@ -86,6 +92,9 @@ pub(crate) struct IoPagetable {
     /// Inner lock, held for moments only.
     #[pin]
     space: Mutex<Space>,
+    /// Tells those who wait for it, under the inner lock, that an unmap has ended.
+    #[pin]
+    unmapped: CondVar,
 }
 
 /// Where the areas are mapped.
@@ -105,6 +114,8 @@ struct Slot {
 struct Space {
     areas: Areas<Mapping>,
     usage: Usage,
+    /// How many wait for the end of an unmap.
+    waiting: usize,
     /// Who mapped last, and so will probably map next.
     payer: Option<Arc<Payer>>,
 }
@@ -168,6 +179,7 @@ impl IoPagetable {
         let space = Space {
             areas: Areas::new(),
             usage: Usage::default(),
+            waiting: 0,
             payer: None,
         };
         pin_init!(Self {
@@ -176,6 +188,7 @@ impl IoPagetable {
             dying: AtomicFlag::new(false),
             domains <- new_rwsem!(domains, c"iommufd_domains"),
             space <- new_mutex!(space, "iommufd_space"),
+            unmapped <- new_condvar!("iommufd_unmapped"),
         })
     }
 
@@ -217,23 +230,20 @@ impl IoPagetable {
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
     pub(crate) fn map(&self, request: &MapRequest) -> Result<u64> {
         let mut spare = Spare::new()?;
+        let domains = self.domains.read_killable()?;
+        self.check_alive()?;
+        let mut space = self.space.lock();
         loop {
-            let domains = self.domains.read_killable()?;
-            self.check_alive()?;
-            let mut space = self.space.lock();
             spare = match space.areas.reserve(request.range, spare) {
-                Ok(()) => {
-                    let payer = space.payer.clone();
-                    drop(space);
-                    return self.map_reserved(&domains, request, payer);
-                }
+                Ok(()) => break,
                 Err((Conflict::Area, _)) => return Err(EEXIST),
                 Err((Conflict::Unmapping, spare)) => spare,
             };
-            drop(space);
-            drop(domains);
-            self.wait_for_unmaps()?;
+            self.wait_for_unmap(&mut space);
         }
+        let payer = space.payer.clone();
+        drop(space);
+        self.map_reserved(&domains, request, payer)
     }
 
     fn map_reserved(
@@ -301,19 +311,19 @@ impl IoPagetable {
     /// * `EINTR`: a fatal signal; some areas may be unmapped then.
     /// * `ENOENT`: the space is being freed.
     pub(crate) fn unmap(&self, range: IovaRange) -> Result<Unmapped> {
-        loop {
-            let domains = self.domains.read_killable()?;
-            self.check_alive()?;
-            let mut taken = Taken::new();
-            let begun = self.space.lock().areas.begin_unmap(range, &mut taken);
-            match begun {
-                Ok(unmap) => return self.finish_unmap(&domains, unmap, taken),
+        let domains = self.domains.read_killable()?;
+        self.check_alive()?;
+        let mut taken = Taken::new();
+        let mut space = self.space.lock();
+        let unmap = loop {
+            match space.areas.begin_unmap(range, &mut taken) {
+                Ok(unmap) => break unmap,
                 Err(Conflict::Area) => return Err(EINVAL),
-                Err(Conflict::Unmapping) => {}
+                Err(Conflict::Unmapping) => self.wait_for_unmap(&mut space),
             }
-            drop(domains);
-            self.wait_for_unmaps()?;
-        }
+        };
+        drop(space);
+        self.finish_unmap(&domains, unmap, taken)
     }
 
     fn finish_unmap(
@@ -347,13 +357,18 @@ impl IoPagetable {
         let mut space = self.space.lock();
         space.usage.subtract(&gone);
         space.areas.end_unmap(unmap);
+        if space.waiting > 0 {
+            self.unmapped.notify_all();
+        }
         result.map(|()| done)
     }
 
-    /// Waits until all unmaps that are under way now are over, and all maps too.
-    fn wait_for_unmaps(&self) -> Result {
-        drop(self.domains.write_killable()?);
-        Ok(())
+    /// Waits for the end of an unmap that is under way. None takes long: they touch no memory of
+    /// userspace, and nothing that others hold while they wait for userspace.
+    fn wait_for_unmap(&self, space: &mut Guard<'_, Space, MutexBackend>) {
+        space.waiting += 1;
+        self.unmapped.wait(space);
+        space.waiting -= 1;
     }
 
     /// # Errors
@@ -379,6 +394,7 @@ impl IoPagetable {
         self.check_alive()?;
         let mut reserved = KVec::new();
         let mut msi_window = None;
+        let mut has_msi = false;
         for newcomer in newcomers {
             if self.enforce_snoop && !newcomer.dev.can_enforce_snoop() {
                 return Err(EINVAL);
@@ -388,8 +404,10 @@ impl IoPagetable {
                 if self.space.lock().areas.is_taken(range) {
                     return Err(EADDRINUSE);
                 }
-                if let Reserved::SoftwareMsi(range) = region {
-                    msi_window = Some(range.first());
+                match region {
+                    Reserved::SoftwareMsi(range) => msi_window = Some(range.first()),
+                    Reserved::Msi(_) => has_msi = true,
+                    Reserved::Range(_) => {}
                 }
                 reserved.push((newcomer.id, range), GFP_KERNEL_ACCOUNT)?;
             }
@@ -397,6 +415,8 @@ impl IoPagetable {
         domains
             .reserved
             .reserve(reserved.len(), GFP_KERNEL_ACCOUNT)?;
+        // Where hardware has a window of its own, none is wanted.
+        let msi_window = msi_window.filter(|_| !has_msi);
         if let (Some(onto), Some(lead)) = (onto, newcomers.first()) {
             self.choose_domain(&mut domains, lead.dev, msi_window, &reserved, onto)?;
         }

@@ -229,13 +229,14 @@ impl OwnedDevice {
     /// `EINVAL`: the domain does not suit this group, another may. Any other errno is final.
     pub(crate) fn attach(&self, domain: Arc<Domain>) -> Result<Attachment> {
         let handle = Attachment::new_handle()?;
+        let group = IommuGroup::of(&self.dev)?;
         // SAFETY: Domain and group are valid; the handle lives until the group is off it.
         to_result(unsafe {
             sys::iommu_attach_group_handle(domain.as_raw(), self.group.0.as_ptr(), handle.get())
         })?;
         // INVARIANT: Just attached.
         Ok(Attachment {
-            group: IommuGroup::of(&self.dev)?,
+            group,
             domain,
             handle,
         })
