@@ -23,6 +23,11 @@ use crate::{
         Taken,
         Unmap, //
     },
+    domains::{
+        Domains,
+        Slot, //
+    },
+    fill::Fill,
     iova::IovaRange,
     kapi::{
         account::{
@@ -37,10 +42,7 @@ use crate::{
             Domain,
             Prot, //
         },
-        pin::{
-            PinnedRun,
-            Pinner, //
-        },
+        pin::Pinner,
         rwsem::{
             new_rwsem,
             RwSemaphore, //
@@ -50,10 +52,8 @@ use crate::{
     },
     pages::Runs,
 };
-use core::iter;
 use kernel::{
-    new_condvar,
-    new_mutex,
+    new_condvar, new_mutex,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -95,19 +95,6 @@ pub(crate) struct IoPagetable {
     /// Tells those who wait for it, under the inner lock, that an unmap has ended.
     #[pin]
     unmapped: CondVar,
-}
-
-/// Where the areas are mapped.
-struct Domains {
-    list: KVec<Slot>,
-    /// What the attached devices need left out, by the id of the device.
-    reserved: KVec<(u32, IovaRange)>,
-}
-
-/// A domain and how many groups are on it, at least one.
-struct Slot {
-    domain: Arc<Domain>,
-    groups: usize,
 }
 
 /// What is mapped.
@@ -172,10 +159,6 @@ pub(crate) struct Newcomer<'a> {
 impl IoPagetable {
     /// An empty space.
     pub(crate) fn new(window: IovaRange, enforce_snoop: bool) -> impl PinInit<Self> {
-        let domains = Domains {
-            list: KVec::new(),
-            reserved: KVec::new(),
-        };
         let space = Space {
             areas: Areas::new(),
             usage: Usage::default(),
@@ -186,7 +169,7 @@ impl IoPagetable {
             window,
             enforce_snoop,
             dying: AtomicFlag::new(false),
-            domains <- new_rwsem!(domains, c"iommufd_domains"),
+            domains <- new_rwsem!(Domains::new(), c"iommufd_domains"),
             space <- new_mutex!(space, "iommufd_space"),
             unmapped <- new_condvar!("iommufd_unmapped"),
         })
@@ -283,7 +266,7 @@ impl IoPagetable {
         let npages = request.range.len() >> PAGE_SHIFT;
         let charge = Charge::new(payer, npages)?;
         let mut pinner = Pinner::new(npages, request.prot.write)?;
-        let mut fill = Fill::new(domains, request);
+        let mut fill = Fill::new(domains, request.range, request.prot);
         let mut done = 0;
         while done < npages {
             if done > 0 {
@@ -339,12 +322,11 @@ impl IoPagetable {
             drop(space);
             result = task::breathe();
         }
-        for slot in &domains.list {
-            let strides = taken
+        domains.unmap(|| {
+            taken
                 .iter()
-                .flat_map(|(area, mapping)| mapping.runs.strides(area));
-            slot.domain.unmap(strides);
-        }
+                .flat_map(|(area, mapping)| mapping.runs.strides(area))
+        });
         let mut done = Unmapped::default();
         let mut gone = Usage::default();
         for (area, mapping) in taken.iter() {
@@ -479,15 +461,10 @@ impl IoPagetable {
             return Err(EINVAL);
         }
         let aperture = domain.aperture().ok_or(EINVAL)?;
-        let common = domains
-            .usable(self.window)
-            .and_then(|usable| usable.intersection(&aperture))
-            .ok_or(EINVAL)?;
-        let mut holes = KVec::new();
-        for (_, range) in Iterator::chain(domains.reserved.iter(), reserved) {
-            holes.push(*range, GFP_KERNEL)?;
+        let window = self.window.intersection(&aperture).ok_or(EINVAL)?;
+        if domains.usable_ranges(window, reserved)?.is_empty() {
+            return Err(EINVAL);
         }
-        common.without(&holes).next().ok_or(EINVAL)?;
         let space = self.space.lock();
         let fits = space
             .areas
@@ -556,17 +533,7 @@ impl IoPagetable {
     /// `ENOMEM`, `EINTR`.
     pub(crate) fn usable_ranges(&self) -> Result<KVec<IovaRange>> {
         let domains = self.domains.read_killable()?;
-        let mut holes = KVec::new();
-        for (_, range) in &domains.reserved {
-            holes.push(*range, GFP_KERNEL)?;
-        }
-        let mut ranges = KVec::new();
-        if let Some(usable) = domains.usable(self.window) {
-            for range in usable.without(&holes) {
-                ranges.push(range, GFP_KERNEL)?;
-            }
-        }
-        Ok(ranges)
+        domains.usable_ranges(self.window, &[])
     }
 
     /// Removes everything, for good. No device is attached.
@@ -597,24 +564,6 @@ fn fill_area(domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
     Ok(())
 }
 
-impl Domains {
-    /// Whether no domain and no device objects to `range`.
-    fn accept(&self, range: IovaRange) -> bool {
-        self.list.iter().all(|slot| {
-            slot.domain
-                .aperture()
-                .is_some_and(|aperture| aperture.contains(&range))
-        }) && !self.reserved.iter().any(|(_, hole)| hole.overlaps(&range))
-    }
-
-    /// What all domains can translate of `window`.
-    fn usable(&self, window: IovaRange) -> Option<IovaRange> {
-        self.list.iter().try_fold(window, |usable, slot| {
-            usable.intersection(&slot.domain.aperture()?)
-        })
-    }
-}
-
 impl Space {
     fn publish(&mut self, range: IovaRange, mapping: Mapping) {
         self.usage.add(range, &mapping);
@@ -635,91 +584,5 @@ impl Usage {
         self.areas = self.areas.wrapping_sub(other.areas);
         self.bytes = self.bytes.wrapping_sub(other.bytes);
         self.charged = self.charged.wrapping_sub(other.charged);
-    }
-}
-
-/// A map under way. Dropping it takes everything back.
-struct Fill<'a> {
-    domains: &'a Domains,
-    prot: Prot,
-    range: IovaRange,
-    /// The end, so far, of what is mapped.
-    next: u64,
-    /// The last run, which may go on with the next batch; pinned, not mapped.
-    open: Option<PinnedRun>,
-    /// All runs before, mapped up to `next`.
-    runs: Option<Runs>,
-}
-
-impl<'a> Fill<'a> {
-    fn new(domains: &'a Domains, request: &MapRequest) -> Self {
-        Self {
-            domains,
-            prot: request.prot,
-            range: request.range,
-            next: request.range.first(),
-            open: None,
-            runs: None,
-        }
-    }
-
-    /// Goes on with `run`.
-    fn add(&mut self, run: PinnedRun) -> Result {
-        let run = match &mut self.open {
-            Some(open) => match open.append(run) {
-                Ok(()) => return Ok(()),
-                Err(run) => run,
-            },
-            None => run,
-        };
-        match self.open.replace(run) {
-            Some(closed) => self.map(closed),
-            None => Ok(()),
-        }
-    }
-
-    /// Maps a run that is complete into every domain.
-    fn map(&mut self, run: PinnedRun) -> Result {
-        let runs = match &mut self.runs {
-            Some(runs) => {
-                runs.push(run)?;
-                runs
-            }
-            None => self.runs.insert(Runs::new(run)),
-        };
-        let run = runs.last();
-        for (done, slot) in self.domains.list.iter().enumerate() {
-            if let Err(e) = slot.domain.map(self.next, run, self.prot) {
-                let range = IovaRange::with_len(self.next, run.len())?;
-                for slot in self.domains.list.iter().take(done) {
-                    slot.domain.unmap(iter::once(range));
-                }
-                return Err(e);
-            }
-        }
-        self.next = self.next.wrapping_add(run.len());
-        Ok(())
-    }
-
-    /// Maps what is left, and hands over what was pinned.
-    fn finish(mut self) -> Result<Runs> {
-        if let Some(open) = self.open.take() {
-            self.map(open)?;
-        }
-        self.runs.take().ok_or(EFAULT)
-    }
-}
-
-impl Drop for Fill<'_> {
-    fn drop(&mut self) {
-        let Some(runs) = &self.runs else { return };
-        let mapped = self
-            .next
-            .checked_sub(1)
-            .and_then(|last| IovaRange::new(self.range.first(), last));
-        let Some(mapped) = mapped else { return };
-        for slot in &self.domains.list {
-            slot.domain.unmap(runs.strides(mapped));
-        }
     }
 }

@@ -48,8 +48,10 @@ use kernel::{
 mod areas;
 mod context;
 mod device;
+mod domains;
 #[allow(unsafe_code)]
 mod exports;
+mod fill;
 mod group;
 mod io_pagetable;
 mod ioas;
