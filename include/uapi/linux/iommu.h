@@ -37,13 +37,15 @@
  * * ``EFAULT``: a pointer does not lead to memory that the call may use.
  * * ``EINVAL``: @argsz is smaller than the structure's first version, or a flag
  *   or a value is not among those described.
- * * ``E2BIG``: @argsz is larger than the structure that the driver knows, and a
- *   byte beyond the known ones is not 0. Only where nothing else is said.
+ * * ``E2BIG``: @argsz is larger than the structure that the driver knows, by more
+ *   than a page or with a byte beyond the known ones that is not 0.
  * * ``ENOENT``: the context has no such device or address space.
  * * ``ENOMEM``: the kernel has no memory for it.
  * * ``ENOTTY``: the driver does not serve this call.
  *
- * A failed call changes nothing.
+ * A failed call changes nothing, unless it is made to fail in the middle: by a
+ * signal that kills the caller, or by another thread that takes away the memory
+ * of the arguments.
  */
 
 #define IOMMU_TYPE (';')
@@ -202,7 +204,8 @@ struct iommu_device_info {
  * * ``EFAULT``: the structure is not readable memory.
  * * ``EINVAL``: @argsz is less than 16, or than 32 with
  *   IOMMU_IOASID_IOVA_WINDOW; or another field's value is not allowed.
- * * ``E2BIG``: @argsz is more than 32 and a byte beyond is not 0.
+ * * ``E2BIG``: @argsz is more than 32, and a byte beyond is not 0 or it is more by
+ *   more than a page.
  * * ``ENOMEM``: no memory.
  */
 struct iommu_ioasid_alloc {
@@ -236,7 +239,8 @@ struct iommu_ioasid_alloc {
 /**
  * struct iommu_ioasid_dma_op - ioctl(IOMMU_MAP_DMA, IOMMU_UNMAP_DMA)
  * @argsz: At least sizeof(struct iommu_ioasid_dma_op). The payload has an argsz
- *	of its own, so it does not matter whether this one covers it.
+ *	of its own, so it does not matter whether this one covers it. What it
+ *	covers beyond the payload must be 0.
  * @flags: Must be 0.
  * @ioasid: The address space.
  * @padding: Must be 0.
@@ -259,6 +263,8 @@ struct iommu_ioasid_alloc {
  * * ``EINVAL``: @argsz is less than 16; @flags or @padding is not 0; the
  *   payload's argsz is smaller than the payload or its flags are unknown; an
  *   address or size is not a multiple of the page size; size is 0.
+ * * ``E2BIG``: @argsz goes beyond the payload's argsz by more than a page, or to a
+ *   byte that is not 0.
  * * ``ENOENT``: there is no such address space.
  * * ``EOVERFLOW``: an address plus size, less 1, is beyond 2^64 - 1.
  * * ``EOPNOTSUPP``: VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_UNMAP_FLAG_VADDR or
@@ -288,8 +294,7 @@ struct iommu_ioasid_alloc {
  *
  * * ``EINVAL``: the range begins or ends inside a mapping, or iova and size are
  *   not 0 with VFIO_DMA_UNMAP_FLAG_ALL.
- * * ``EFAULT``: the payload's size cannot be written. This alone of all failures
- *   may come after the mappings are gone.
+ * * ``EFAULT``: the payload's size is not writable memory.
  *
  * Return: 0, or -1 with errno as above.
  */

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * QEMU's "edu" PCI device, driven from userspace through VFIO: a buffer of 4 KiB
+ * and a DMA engine that copies between it and DMA addresses. Real DMA, with no
+ * hardware needed.
+ */
+#ifndef SAMPLES_IOMMUFD_EDU_H
+#define SAMPLES_IOMMUFD_EDU_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+
+#define EDU_PCI_ID "0x1234:0x11e8"
+
+#define EDU_REG_ID 0x00
+#define EDU_REG_LIVENESS 0x04
+#define EDU_REG_DMA_SOURCE 0x80
+#define EDU_REG_DMA_DEST 0x88
+#define EDU_REG_DMA_COUNT 0x90
+#define EDU_REG_DMA_COMMAND 0x98
+
+#define EDU_ID 0x010000ed
+#define EDU_COMMAND_RUN 1
+#define EDU_COMMAND_TO_MEMORY 2
+
+/* Where the buffer is as the DMA engine sees it. QEMU dies of any other address. */
+#define EDU_BUFFER 0x40000
+#define EDU_BUFFER_SIZE 4096
+
+/* The engine takes 100 ms for a transfer; this is when to give it up. */
+#define EDU_TIMEOUT_MS 5000
+
+struct edu {
+	char address[16];	/* on the PCI bus, such as 0000:00:05.0 */
+	char node[48];		/* /dev/vfio/devices/vfioN */
+	int fd;			/* the open node */
+	void *bar;		/* BAR 0, once mapped */
+	size_t bar_size;
+};
+
+enum edu_direction { EDU_READS_MEMORY, EDU_WRITES_MEMORY };
+
+/* First line of a file in the sysfs folder of a PCI device. */
+static inline void edu_sysfs_line(const char *address, const char *name, char *line, int size)
+{
+	char path[96];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/%s", address, name);
+	line[0] = 0;
+	file = fopen(path, "r");
+	if (!file)
+		return;
+	if (!fgets(line, size, file))
+		line[0] = 0;
+	fclose(file);
+	line[strcspn(line, "\n")] = 0;
+}
+
+static inline bool edu_is_edu(const char *address)
+{
+	char vendor[8], device[8], id[16];
+
+	edu_sysfs_line(address, "vendor", vendor, sizeof(vendor));
+	edu_sysfs_line(address, "device", device, sizeof(device));
+	snprintf(id, sizeof(id), "%s:%s", vendor, device);
+	return !strcmp(id, EDU_PCI_ID);
+}
+
+/* The VFIO node of a PCI device; false if it is not bound to vfio-pci. */
+static inline bool edu_find_node(const char *address, char *node, int size)
+{
+	struct dirent *entry;
+	bool found = false;
+	char path[96];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/vfio-dev", address);
+	dir = opendir(path);
+	while (dir && !found && (entry = readdir(dir))) {
+		found = !strncmp(entry->d_name, "vfio", 4);
+		if (found)
+			snprintf(node, size, "/dev/vfio/devices/%.20s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/*
+ * Find an edu device that is bound to vfio-pci: the first one, or the one whose
+ * PCI address or vfioN name is @want. -ENODEV if there is no such device.
+ */
+static inline int edu_find(struct edu *edu, const char *want)
+{
+	DIR *dir = opendir("/sys/bus/pci/devices");
+	struct dirent *entry;
+	int ret = -ENODEV;
+
+	while (dir && ret && (entry = readdir(dir))) {
+		if (!edu_is_edu(entry->d_name) ||
+		    !edu_find_node(entry->d_name, edu->node, sizeof(edu->node)))
+			continue;
+		snprintf(edu->address, sizeof(edu->address), "%.15s", entry->d_name);
+		if (!want || !strcmp(want, edu->address) ||
+		    !strcmp(want, strrchr(edu->node, '/') + 1))
+			ret = 0;
+	}
+	if (dir)
+		closedir(dir);
+	edu->fd = -1;
+	edu->bar = NULL;
+	return ret;
+}
+
+static inline int edu_open(struct edu *edu)
+{
+	edu->fd = open(edu->node, O_RDWR | O_CLOEXEC);
+	return edu->fd < 0 ? -errno : 0;
+}
+
+static inline void edu_close(struct edu *edu)
+{
+	if (edu->bar)
+		munmap(edu->bar, edu->bar_size);
+	if (edu->fd >= 0)
+		close(edu->fd);
+	edu->bar = NULL;
+	edu->fd = -1;
+}
+
+static inline volatile uint32_t *edu_reg32(struct edu *edu, unsigned int offset)
+{
+	return (volatile uint32_t *)((char *)edu->bar + offset);
+}
+
+static inline volatile uint64_t *edu_reg64(struct edu *edu, unsigned int offset)
+{
+	return (volatile uint64_t *)((char *)edu->bar + offset);
+}
+
+/* Let the device answer on its BAR and do DMA. */
+static inline int edu_enable(struct edu *edu)
+{
+	struct vfio_region_info config = {
+		.argsz = sizeof(config),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	uint16_t command;
+
+	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
+		return -errno;
+	if (pread(edu->fd, &command, 2, config.offset + PCI_COMMAND) != 2)
+		return -EIO;
+	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
+	if (pwrite(edu->fd, &command, 2, config.offset + PCI_COMMAND) != 2)
+		return -EIO;
+	return 0;
+}
+
+/* Map the registers of a device that is bound to an iommufd, and see if it lives. */
+static inline int edu_start(struct edu *edu)
+{
+	struct vfio_region_info region = {
+		.argsz = sizeof(region),
+		.index = VFIO_PCI_BAR0_REGION_INDEX,
+	};
+	int ret = edu_enable(edu);
+	void *bar;
+
+	if (ret)
+		return ret;
+	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &region))
+		return -errno;
+	bar = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd, region.offset);
+	if (bar == MAP_FAILED)
+		return -errno;
+	edu->bar = bar;
+	edu->bar_size = region.size;
+	*edu_reg32(edu, EDU_REG_LIVENESS) = 0x600dcafe;
+	if (*edu_reg32(edu, EDU_REG_ID) != EDU_ID ||
+	    *edu_reg32(edu, EDU_REG_LIVENESS) != ~0x600dcafeU)
+		return -EIO;
+	return 0;
+}
+
+static inline bool edu_dma_busy(struct edu *edu)
+{
+	return *edu_reg64(edu, EDU_REG_DMA_COMMAND) & EDU_COMMAND_RUN;
+}
+
+/*
+ * Start copying @size bytes between @iova and the device's buffer at @offset.
+ * The device must not be busy, and the bytes must lie inside the buffer.
+ */
+static inline int edu_dma_start(struct edu *edu, enum edu_direction direction, uint64_t iova,
+				unsigned int offset, unsigned int size)
+{
+	bool to_memory = direction == EDU_WRITES_MEMORY;
+	uint64_t buffer = EDU_BUFFER + offset;
+
+	if (offset > EDU_BUFFER_SIZE || size > EDU_BUFFER_SIZE - offset)
+		return -EINVAL;
+	*edu_reg64(edu, EDU_REG_DMA_SOURCE) = to_memory ? buffer : iova;
+	*edu_reg64(edu, EDU_REG_DMA_DEST) = to_memory ? iova : buffer;
+	*edu_reg64(edu, EDU_REG_DMA_COUNT) = size;
+	*edu_reg64(edu, EDU_REG_DMA_COMMAND) =
+		EDU_COMMAND_RUN | (to_memory ? EDU_COMMAND_TO_MEMORY : 0);
+	return 0;
+}
+
+static inline void edu_sleep_ms(unsigned int ms)
+{
+	struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
+
+	nanosleep(&time, NULL);
+}
+
+/*
+ * Wait for the end of a transfer. The engine does not say whether its accesses
+ * were allowed: look at the memory for that.
+ */
+static inline int edu_dma_wait(struct edu *edu)
+{
+	int waited;
+
+	for (waited = 0; waited < EDU_TIMEOUT_MS; waited += 5) {
+		if (!edu_dma_busy(edu))
+			return 0;
+		edu_sleep_ms(5);
+	}
+	return -ETIMEDOUT;
+}
+
+static inline int edu_dma(struct edu *edu, enum edu_direction direction, uint64_t iova,
+			  unsigned int offset, unsigned int size)
+{
+	int ret = edu_dma_start(edu, direction, iova, offset, size);
+
+	return ret ? ret : edu_dma_wait(edu);
+}
+
+#endif /* SAMPLES_IOMMUFD_EDU_H */
