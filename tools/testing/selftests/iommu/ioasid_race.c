@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Threads that do at the same time what gets in each other's way, or must not.
+ * Whoever comes first, each call has a documented outcome.
+ */
+#include <pthread.h>
+
+#include "ioasid_utils.h"
+
+FIXTURE(race)
+{
+	struct bound b;
+	char *memory;
+	long pins;
+};
+
+FIXTURE_SETUP(race)
+{
+	int ret = bound_open(&self->b);
+
+	if (ret == -ENODEV)
+		SKIP(return, NO_DEVICE);
+	ASSERT_OK(ret);
+	self->memory = pages(16);
+	ASSERT_NE(NULL, self->memory);
+	self->pins = held_pins();
+	ASSERT_OK(vfio_attach(self->b.edu.fd, self->b.ioasid));
+}
+
+FIXTURE_TEARDOWN(race)
+{
+	bound_close(&self->b);
+	expect_nothing_left(_metadata, self->pins);
+}
+
+#define RACE_MS 1500
+
+struct racer {
+	struct bound *bound;
+	char *memory;
+	unsigned int number;
+	volatile bool *stop;
+	pthread_t thread;
+	unsigned long results[256];	/* how often each errno came, 0 for success */
+};
+
+static void note(struct racer *racer, int64_t ret)
+{
+	racer->results[ret < 0 ? -ret : 0]++;
+}
+
+static void run_race(struct __test_metadata *_metadata, struct bound *b, char *memory,
+		     void *(*const *racing)(void *), struct racer *racers, unsigned int count)
+{
+	static volatile bool stop;
+	unsigned int i;
+
+	stop = false;
+	for (i = 0; i < count; i++) {
+		racers[i] = (struct racer) {
+			.bound = b,
+			.memory = memory,
+			.number = i,
+			.stop = &stop,
+		};
+		ASSERT_EQ(0, pthread_create(&racers[i].thread, NULL, racing[i], &racers[i]));
+	}
+	edu_sleep_ms(RACE_MS);
+	stop = true;
+	for (i = 0; i < count; i++)
+		pthread_join(racers[i].thread, NULL);
+}
+
+/* Nothing but success and the given errnos came, and success at least once. */
+static void check_results(struct __test_metadata *_metadata, struct racer *racer,
+			  int errno1, int errno2, int errno3)
+{
+	int error;
+
+	EXPECT_LT(0, racer->results[0]) TH_LOG("racer %u never succeeded", racer->number);
+	for (error = 1; error < 256; error++) {
+		if (error == errno1 || error == errno2 || error == errno3)
+			continue;
+		EXPECT_EQ(0, racer->results[error])
+			TH_LOG("racer %u: %s", racer->number, strerror(error));
+	}
+}
+
+/* The ids that are fought over; those before are the fixture's space and device. */
+#define FIRST_ID 3
+#define LAST_ID 4
+
+static int some_id(void)
+{
+	return FIRST_ID + rand() % (LAST_ID - FIRST_ID + 1);
+}
+
+static void *race_map(void *data)
+{
+	struct racer *racer = data;
+
+	while (!*racer->stop)
+		note(racer, ioasid_map(racer->bound->fd, some_id(), racer->memory,
+				       IOVA + rand() % 8 * PAGE, (1 + rand() % 4) * PAGE,
+				       IOASID_RW));
+	return NULL;
+}
+
+static void *race_unmap(void *data)
+{
+	struct racer *racer = data;
+
+	while (!*racer->stop)
+		note(racer, unmap(racer->bound->fd, some_id(), IOVA + rand() % 8 * PAGE,
+				  (1 + rand() % 8) * PAGE));
+	return NULL;
+}
+
+static void *race_unmap_all(void *data)
+{
+	struct racer *racer = data;
+
+	while (!*racer->stop)
+		note(racer, unmap_all(racer->bound->fd, some_id()));
+	return NULL;
+}
+
+static void *race_alloc(void *data)
+{
+	struct racer *racer = data;
+	int id;
+
+	while (!*racer->stop) {
+		id = ioasid_alloc(racer->bound->fd, 64);
+		note(racer, id);
+		if (id > LAST_ID)
+			note(racer, ioasid_free(racer->bound->fd, id));
+	}
+	return NULL;
+}
+
+static void *race_free(void *data)
+{
+	struct racer *racer = data;
+
+	while (!*racer->stop)
+		note(racer, ioasid_free(racer->bound->fd, some_id()));
+	return NULL;
+}
+
+/* A MAP that is under way never makes FREE fail, nor does FREE make it misbehave. */
+TEST_F(race, map_unmap_free)
+{
+	void *(*const racing[])(void *) = {
+		race_map, race_map, race_unmap, race_unmap_all, race_alloc, race_free,
+	};
+	struct racer racers[ARRAY_SIZE(racing)];
+
+	run_race(_metadata, &self->b, self->memory, racing, racers, ARRAY_SIZE(racing));
+	check_results(_metadata, &racers[0], ENOENT, EEXIST, 0);
+	check_results(_metadata, &racers[1], ENOENT, EEXIST, 0);
+	check_results(_metadata, &racers[2], ENOENT, EINVAL, 0);
+	check_results(_metadata, &racers[3], ENOENT, 0, 0);
+	check_results(_metadata, &racers[4], 0, 0, 0);
+	check_results(_metadata, &racers[5], ENOENT, 0, 0);
+}
+
+static void *race_own_range(void *data)
+{
+	struct racer *racer = data;
+	uint64_t iova = IOVA + racer->number * 16 * PAGE;
+	char *memory = racer->memory + racer->number * 4 * PAGE;
+	int64_t ret;
+
+	while (!*racer->stop) {
+		note(racer, ioasid_map(racer->bound->fd, racer->bound->ioasid, memory, iova,
+				       4 * PAGE, IOASID_RW));
+		ret = unmap(racer->bound->fd, racer->bound->ioasid, iova, 4 * PAGE);
+		note(racer, ret == 4 * PAGE ? 0 : ret < 0 ? ret : -ENODATA);
+	}
+	return NULL;
+}
+
+/* Threads that keep out of each other's way never notice each other. */
+TEST_F(race, disjoint_ranges)
+{
+	void *(*const racing[])(void *) = {
+		race_own_range, race_own_range, race_own_range, race_own_range,
+	};
+	struct racer racers[ARRAY_SIZE(racing)];
+	unsigned int i;
+
+	run_race(_metadata, &self->b, self->memory, racing, racers, ARRAY_SIZE(racing));
+	for (i = 0; i < ARRAY_SIZE(racing); i++)
+		check_results(_metadata, &racers[i], 0, 0, 0);
+	EXPECT_EQ(0, pinned_pages());
+	/* And once more where nothing is mapped, just pinned. */
+	ASSERT_OK(vfio_detach(self->b.edu.fd));
+	run_race(_metadata, &self->b, self->memory, racing, racers, ARRAY_SIZE(racing));
+	for (i = 0; i < ARRAY_SIZE(racing); i++)
+		check_results(_metadata, &racers[i], 0, 0, 0);
+	EXPECT_EQ(0, pinned_pages());
+}
+
+static void *race_attach(void *data)
+{
+	struct racer *racer = data;
+	int other = ioasid_alloc(racer->bound->fd, 64);
+
+	while (!*racer->stop) {
+		note(racer, vfio_detach(racer->bound->edu.fd));
+		note(racer, vfio_attach(racer->bound->edu.fd, racer->bound->ioasid));
+		note(racer, vfio_attach(racer->bound->edu.fd, other));
+		note(racer, vfio_attach(racer->bound->edu.fd, racer->bound->ioasid));
+	}
+	return NULL;
+}
+
+static void *race_info(void *data)
+{
+	struct racer *racer = data;
+	struct iommu_device_info *info;
+	int ret;
+
+	while (!*racer->stop) {
+		ret = device_get_info(racer->bound->fd, racer->bound->id, &info);
+		note(racer, ret);
+		if (!ret)
+			free(info);
+	}
+	return NULL;
+}
+
+/* A device that comes and goes disturbs nobody who maps. */
+TEST_F(race, attach_and_map)
+{
+	void *(*const racing[])(void *) = {
+		race_own_range, race_own_range, race_attach, race_info,
+	};
+	struct racer racers[ARRAY_SIZE(racing)];
+	unsigned int i;
+
+	run_race(_metadata, &self->b, self->memory, racing, racers, ARRAY_SIZE(racing));
+	for (i = 0; i < ARRAY_SIZE(racing); i++)
+		check_results(_metadata, &racers[i], 0, 0, 0);
+}
+
+static void *race_bind(void *data)
+{
+	struct racer *racer = data;
+	struct edu edu = racer->bound->edu;
+	int id;
+
+	while (!*racer->stop) {
+		note(racer, edu_open(&edu));
+		id = vfio_bind(edu.fd, racer->bound->fd);
+		note(racer, id);
+		note(racer, vfio_attach(edu.fd, racer->bound->ioasid));
+		racer->bound->id = id;
+		edu_close(&edu);
+	}
+	return NULL;
+}
+
+/* Nor one that is opened and closed. Whether there is one to ask about varies. */
+TEST_F(race, bind_and_map)
+{
+	void *(*const racing[])(void *) = {
+		race_own_range, race_own_range, race_bind, race_info,
+	};
+	struct racer racers[ARRAY_SIZE(racing)];
+
+	edu_close(&self->b.edu);
+	run_race(_metadata, &self->b, self->memory, racing, racers, ARRAY_SIZE(racing));
+	check_results(_metadata, &racers[0], 0, 0, 0);
+	check_results(_metadata, &racers[1], 0, 0, 0);
+	check_results(_metadata, &racers[2], 0, 0, 0);
+	check_results(_metadata, &racers[3], ENOENT, 0, 0);
+}
+
+static void *race_until_closed(void *data)
+{
+	struct racer *racer = data;
+	uint64_t iova = IOVA + racer->number * 16 * PAGE;
+	int ret = 0;
+
+	while (ret != -EBADF) {
+		ret = ioasid_map(racer->bound->fd, racer->bound->ioasid, racer->memory, iova,
+				 4 * PAGE, IOASID_RW);
+		note(racer, ret);
+		ret = ioasid_unmap(racer->bound->fd, racer->bound->ioasid, iova, 4 * PAGE, NULL);
+		note(racer, ret);
+	}
+	return NULL;
+}
+
+/* Files that are closed while threads are inside of calls on them. */
+TEST_F(race, close)
+{
+	struct racer racers[2];
+	unsigned int round, i;
+
+	for (round = 0; round < 20; round++) {
+		for (i = 0; i < 2; i++) {
+			racers[i] = (struct racer) {
+				.bound = &self->b,
+				.memory = self->memory,
+				.number = i,
+			};
+			ASSERT_EQ(0, pthread_create(&racers[i].thread, NULL, race_until_closed,
+						    &racers[i]));
+		}
+		while (!racers[0].results[0] || !racers[1].results[0])
+			edu_sleep_ms(1);
+		edu_sleep_ms(10);
+		bound_close(&self->b);
+		for (i = 0; i < 2; i++) {
+			pthread_join(racers[i].thread, NULL);
+			check_results(_metadata, &racers[i], EBADF, 0, 0);
+		}
+		EXPECT_EQ(0, pinned_pages());
+		ASSERT_OK(bound_open(&self->b));
+		ASSERT_OK(vfio_attach(self->b.edu.fd, self->b.ioasid));
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of the IOASID calls share. The calls themselves, and the edu
+ * device, are those of samples/iommufd.
+ */
+#ifndef SELFTESTS_IOMMU_IOASID_UTILS_H
+#define SELFTESTS_IOMMU_IOASID_UTILS_H
+
+#include <limits.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "edu.h"
+#include "ioasid.h"
+#include "kselftest_harness.h"
+
+#define PAGE 4096UL
+#define TOP_PAGE (0 - PAGE)	/* the last page of the 64-bit address space */
+
+/* A place for mappings that no IOMMU has anything against. */
+#define IOVA 0x10000000UL
+
+#define IOMMU_NODE "/dev/iommu"
+
+/* What a call of ioasid.h returns. */
+#define EXPECT_OK(call_) EXPECT_EQ(0, call_)
+#define ASSERT_OK(call_) ASSERT_EQ(0, call_)
+#define EXPECT_ERRNO(errno_, call_) EXPECT_EQ(-(errno_), call_)
+
+/* Issue REQUEST with a copy of VALID, made wrong by the statement CHANGE. */
+#define EXPECT_CHANGED(errno_, fd, request, valid, change) do { \
+	typeof(valid) arg = (valid); \
+	change; \
+	EXPECT_EQ(-(errno_), call(fd, request, &arg)) \
+		TH_LOG("with %s", #change); \
+} while (0)
+
+/* True in a child process, and false in its parent after the child has ended. */
+static inline bool in_child(struct __test_metadata *_metadata)
+{
+	pid_t child = fork();
+	int status;
+
+	ASSERT_LE(0, child);
+	if (!child)
+		return true;
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	return false;
+}
+
+/* The block that follows is for a child process, and may use EXPECT_*() as well. */
+#define IN_CHILD() for (bool child_ = in_child(_metadata); child_; _exit(0))
+
+static inline int open_iommufd(void)
+{
+	return open(IOMMU_NODE, O_RDWR | O_CLOEXEC);
+}
+
+static inline void *pages(unsigned int count)
+{
+	void *memory = mmap(NULL, count * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* True if @memory has nothing but zeroes. */
+static inline bool is_zero(const char *memory, size_t size)
+{
+	return !memory[0] && !memcmp(memory, memory + 1, size - 1);
+}
+
+/* The number on the line of @path that begins with @name, or -1. */
+static inline long counter(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "r");
+	char line[128];
+	long value = -1;
+
+	while (file && value < 0 && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			value = strtol(line + strlen(name), NULL, 10);
+	if (file)
+		fclose(file);
+	return value;
+}
+
+/* What is accounted as pinned memory of this process. */
+static inline long pinned_pages(void)
+{
+	return counter("/proc/self/status", "VmPin:") * 1024 / (long)PAGE;
+}
+
+/*
+ * How many page pins nobody has given back so far, in the whole system. Unlike
+ * what is accounted, this is what happened. Only root can tell.
+ */
+static inline long held_pins(void)
+{
+	int refresh = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+
+	/* Counters are kept per processor; this brings them together. */
+	if (refresh < 0 || write(refresh, "1", 1) != 1)
+		return -1;
+	close(refresh);
+	return counter("/proc/vmstat", "nr_foll_pin_acquired") -
+	       counter("/proc/vmstat", "nr_foll_pin_released");
+}
+
+/* Give up being root: memory counts, and no more than @limit of it may be pinned. */
+static inline int become_user(unsigned int uid, unsigned long limit)
+{
+	struct rlimit rlimit = { limit, limit };
+
+	if (setrlimit(RLIMIT_MEMLOCK, &rlimit) || setresgid(uid, uid, uid) ||
+	    setresuid(uid, uid, uid))
+		return -errno;
+	return 0;
+}
+
+static inline struct ioasid_map map_arg(int ioasid, void *memory, uint64_t iova, uint64_t size)
+{
+	return (struct ioasid_map) {
+		.op = { .argsz = sizeof(struct ioasid_map), .ioasid = ioasid },
+		.map = {
+			.argsz = sizeof(struct vfio_iommu_type1_dma_map),
+			.flags = IOASID_RW,
+			.vaddr = (uintptr_t)memory,
+			.iova = iova,
+			.size = size,
+		},
+	};
+}
+
+static inline struct ioasid_unmap unmap_arg(int ioasid, uint64_t iova, uint64_t size)
+{
+	return (struct ioasid_unmap) {
+		.op = { .argsz = sizeof(struct ioasid_unmap), .ioasid = ioasid },
+		.unmap = {
+			.argsz = sizeof(struct vfio_iommu_type1_dma_unmap),
+			.iova = iova,
+			.size = size,
+		},
+	};
+}
+
+/* Unmap, and return how many bytes it was: a negative errno if it failed. */
+static inline int64_t unmap(int iommufd, int ioasid, uint64_t iova, uint64_t size)
+{
+	uint64_t unmapped;
+	int ret = ioasid_unmap(iommufd, ioasid, iova, size, &unmapped);
+
+	return ret ? ret : (int64_t)unmapped;
+}
+
+static inline int64_t unmap_all(int iommufd, int ioasid)
+{
+	struct ioasid_unmap arg = unmap_arg(ioasid, 0, 0);
+	int ret;
+
+	arg.unmap.flags = VFIO_DMA_UNMAP_FLAG_ALL;
+	ret = call(iommufd, IOMMU_UNMAP_DMA, &arg);
+	return ret ? ret : (int64_t)arg.unmap.size;
+}
+
+/* --- with a device ----------------------------------------------------------- */
+
+/* A context, an address space in it, and an edu device bound to it. */
+struct bound {
+	struct edu edu;
+	int fd;
+	int id;
+	int ioasid;
+};
+
+/* -ENODEV if there is no device to test with, or no driver. */
+static inline int bound_open(struct bound *bound)
+{
+	int ret = edu_find(&bound->edu, getenv("EDU"));
+
+	bound->fd = open_iommufd();
+	if (ret || bound->fd < 0)
+		return -ENODEV;
+	ret = edu_open(&bound->edu);
+	if (ret)
+		return ret;
+	bound->ioasid = ioasid_alloc(bound->fd, 64);
+	bound->id = vfio_bind(bound->edu.fd, bound->fd);
+	return bound->ioasid < 0 ? bound->ioasid : bound->id < 0 ? bound->id : 0;
+}
+
+static inline void bound_close(struct bound *bound)
+{
+	edu_close(&bound->edu);
+	close(bound->fd);
+}
+
+/* At the end of a test that began with @pins held: everything is given back. */
+static inline void expect_nothing_left(struct __test_metadata *_metadata, long pins)
+{
+	EXPECT_EQ(0, pinned_pages());
+	if (!geteuid())
+		EXPECT_EQ(pins, held_pins());
+}
+
+#define NO_DEVICE "needs " IOMMU_NODE " and an edu device that is bound to vfio-pci"
+
+#endif /* SELFTESTS_IOMMU_IOASID_UTILS_H */
