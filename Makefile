@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+# Short names for what people and CI do here. The work itself is in tools/.
+
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+opt = $(if $($(1)),--$(2) '$($(1))')
+flag = $(if $($(1)),--$(2))
+target_options = $(call opt,ARCH,arch) $(call opt,KERNEL,kernel)
+
+.PHONY: help setup modules programs demo check lint install uninstall clean clean-cache
+
+help:
+	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
+
+#: make demo       see a PCI device do DMA through an address space of this driver
+#:                 (40 s; the first time also the set-up)
+#: make check      everything CI runs (10 minutes); SUITE=name for one suite,
+#:                 'tools/testing/check --list' names them
+#: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
+#:                 ARCH=arm64, KERNEL=<release> or KERNEL=debug for another
+#: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
+#: make lint       formatting, clippy, checkpatch, SPDX, layering, ... (1 minute)
+#: make setup      the sandbox, the toolchain and the kernel that all of the above use,
+#:                 once (10 minutes, 6 GB, outside the checkout); they run it by themselves
+#:                 ARCH=arm64, KERNEL=<release>, UPDATE=1 for the newest kernel,
+#:                 DEBUG=1 for the debug kernel (10 minutes more)
+#: make install    put the modules of the running kernel into /lib/modules (as root, after
+#:                 'make modules KERNEL=$(uname -r)'); KERNEL=, INSTALL_MOD_PATH= move it
+#: make uninstall  remove exactly what 'make install' put there
+#: make clean      delete build/
+#: make clean-cache  delete what the set-up made, after asking
+
+setup:
+	@tools/env/setup $(target_options) $(call flag,UPDATE,update) $(call flag,DEBUG,debug)
+
+modules programs:
+	@tools/env/build $(target_options) $@
+
+demo:
+	@tools/testing/demo
+
+check:
+	@tools/testing/check $(SUITE)
+
+lint:
+	@tools/lint/run
+
+install uninstall:
+	@INSTALL_MOD_PATH='$(INSTALL_MOD_PATH)' tools/install $@ $(KERNEL)
+
+clean:
+	rm -rf build
+
+clean-cache:
+	@tools/clean-cache
