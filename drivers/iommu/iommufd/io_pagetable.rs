@@ -273,7 +273,8 @@ impl IoPagetable {
                 task::breathe()?;
                 self.check_alive()?;
             }
-            let mut batch = pinner.pin(request.vaddr + (done << PAGE_SHIFT), npages - done)?;
+            let vaddr = request.vaddr.wrapping_add(done << PAGE_SHIFT);
+            let mut batch = pinner.pin(vaddr, npages - done)?;
             done += batch.npages();
             while let Some(run) = batch.next_run() {
                 fill.add(run)?;
@@ -567,7 +568,14 @@ fn fill_area(domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
 impl Space {
     fn publish(&mut self, range: IovaRange, mapping: Mapping) {
         self.usage.add(range, &mapping);
-        self.payer = Some(mapping.charge.payer().clone());
+        let payer = mapping.charge.payer();
+        if !self
+            .payer
+            .as_ref()
+            .is_some_and(|last| Arc::ptr_eq(last, payer))
+        {
+            self.payer = Some(payer.clone());
+        }
         self.areas.publish(range, mapping);
     }
 }

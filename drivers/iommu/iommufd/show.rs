@@ -30,9 +30,15 @@ impl fmt::Write for SeqWriter<'_> {
     }
 }
 
+/// There may be millions of objects and areas: others get their turn, and a fatal signal ends it.
+fn pause() -> fmt::Result {
+    task::breathe().map_err(|_| fmt::Error)
+}
+
 /// Shows all objects, in the order of their ids.
 pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
     for id in 1..objects.id_limit() {
+        pause()?;
         match objects.get(id) {
             Some(Object::Ioas(space)) => ioas(id, &space, f)?,
             Some(Object::Device(group)) => device(id, &group, f)?,
@@ -101,8 +107,7 @@ pub(crate) fn areas(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
         };
         let mut next = Some(0);
         while let Some(area) = next.and_then(|first| ioas.area_from(first)) {
-            // There may be millions of them.
-            task::breathe().map_err(|_| fmt::Error)?;
+            pause()?;
             writeln!(
                 f,
                 "area:\tioasid {} {:#x}-{:#x} {}{} runs {}",
