@@ -26,8 +26,8 @@ struct iommufd_device;
  *
  * Context: Process context. May sleep.
  *
- * Return: The bound device, or an ERR_PTR():
- *
+ * Return:
+ * * the bound device, or an ERR_PTR():
  * * ``-EBADF``: @fd is not open.
  * * ``-EBADFD``: @fd is not a /dev/iommu.
  * * ``-EBUSY``: The context has a device of that cookie, or this device,
@@ -59,14 +59,15 @@ void iommufd_unbind_device(struct iommufd_device *idev);
  *
  * Context: Process context. May sleep.
  *
- * Return: 0, or
- *
+ * Return:
+ * * 0: done.
  * * ``-ENOENT``: There is no such address space.
- * * ``-EBUSY``: The device is attached already.
+ * * ``-EBUSY``: The device is attached already, or is being reset.
  * * ``-EINVAL``: Another device of the group is attached elsewhere; or the
  *   address space enforces snooping and the device's IOMMU cannot; or the two
  *   have no address in common.
  * * ``-EADDRINUSE``: Something is mapped where the device cannot have it.
+ * * ``-ENODEV``, ``-EOPNOTSUPP``: The device's IOMMU has no page tables to offer.
  * * ``-EINTR``: A fatal signal came.
  * * ``-ENOMEM``: Out of memory.
  */

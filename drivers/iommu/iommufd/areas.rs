@@ -44,7 +44,7 @@ pub(crate) struct Taken<T>(RBTree<u64, Area<T>>);
 pub(crate) enum Conflict {
     /// An area is in the way, or would be cut.
     Area,
-    /// An unmap under way is; to be tried again when it is over.
+    /// An unmap under way is, or there are too many; to be tried again when one is over.
     Unmapping,
 }
 

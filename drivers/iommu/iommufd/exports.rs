@@ -6,7 +6,8 @@
 //! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
 //!
 //! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`Device`]
-//! in a [`KBox`]. The access interface, which emulated devices need, is not there yet.
+//! in a [`KBox`]. The access interface, which emulated devices need, and what the VFIO
+//! container needs are not there yet.
 
 use crate::{
     context::Context,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Inline functions and macros of the kernel, made callable from Rust. Nothing
- * here decides anything: each is one call or one access.
+ * Inline functions and macros of the kernel, made callable from Rust: each is one
+ * call or one access, or an optional operation that may not be there.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H

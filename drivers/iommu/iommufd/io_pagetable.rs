@@ -11,8 +11,8 @@
 //!
 //! * Memory is unpinned only after no domain maps it any more and the IOTLBs were told.
 //! * What fails leaves every domain, pin and charge as it was.
-//! * Nothing is pinned, mapped or waited for under the lock of the areas: maps and unmaps of
-//!   different ranges run side by side. They hold `domains` for reading, so whoever holds it for
+//! * No map or unmap pins, maps or allocates under the lock of the areas: those of different
+//!   ranges run side by side. They hold `domains` for reading, so whoever holds it for
 //!   writing knows that none is under way.
 
 use crate::{
@@ -89,7 +89,7 @@ pub(crate) struct IoPagetable {
     /// Outer lock; see the head of this file.
     #[pin]
     domains: RwSemaphore<Domains>,
-    /// Inner lock, held for moments only.
+    /// Inner lock, held for moments only, unless `domains` is held for writing.
     #[pin]
     space: Mutex<Space>,
     /// Tells those who wait for it, under the inner lock, that an unmap has ended.
@@ -211,6 +211,7 @@ impl IoPagetable {
     /// * `ENOMEM`: over the limit on locked memory, or out of memory.
     /// * `EFAULT`: the memory is not there, or cannot be used this way.
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
+    /// * What faulting the memory in or an IOMMU driver says: `EOPNOTSUPP` for fs-DAX, for one.
     pub(crate) fn map(&self, request: &MapRequest) -> Result<u64> {
         let mut spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
@@ -484,8 +485,11 @@ impl IoPagetable {
         let mut result = Ok(());
         let mut filled = 0;
         for (range, mapping) in space.areas.live() {
-            filled += 1;
-            result = fill_area(domain, range, mapping).and_then(|()| task::breathe());
+            result = fill_area(domain, range, mapping);
+            if result.is_ok() {
+                filled += 1;
+                result = task::breathe();
+            }
             if result.is_err() {
                 break;
             }
@@ -558,7 +562,9 @@ fn fill_area(domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
             let done = iova
                 .checked_sub(1)
                 .and_then(|last| IovaRange::new(range.first(), last));
-            domain.unmap(done.into_iter());
+            if let Some(done) = done {
+                domain.unmap(mapping.runs.strides(done));
+            }
             return Err(e);
         }
     }

@@ -85,7 +85,7 @@ pub(crate) struct IoasUser {
 }
 
 impl IoasUser {
-    /// To be called under the lock that freeing takes; see [`Context::use_ioas`].
+    /// To be called under the lock that freeing takes; see [`crate::context::Objects::use_ioas`].
     pub(crate) fn new(ioas: Arc<Ioas>, id: u32) -> Self {
         ioas.users.fetch_add(1, Relaxed);
         Self { ioas, id }

@@ -4,7 +4,7 @@
 //!
 //! A context ([`context`]) is one open of the node. It owns I/O address spaces ([`ioas`], with
 //! [`io_pagetable`] as what they are made of) and the devices that drivers such as VFIO have bound
-//! to it ([`device`], [`group`]). The way of a map is: [`Files::ioctl`] here, [`ioas::map_dma`],
+//! to it ([`device`], [`group`]). The way of a map is: the `ioctl` of [`Context`] here, [`ioas::map_dma`],
 //! [`io_pagetable::IoPagetable::map`], [`kapi::domain::Domain::map`].
 //!
 //! # Lock order
@@ -14,9 +14,9 @@
 //! 1. the state of a group ([`group::Group`]);
 //! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
 //!    and unmaps, for writing by attach and detach;
-//! 3. its areas, for moments;
-//! 4. the ids, objects and groups of a context ([`context::Context`]), each on its own and for
-//!    moments.
+//! 3. its areas, for moments where the domains are held for reading;
+//! 4. the ids, objects, cookies and groups of a context ([`context::Objects`]) and the list of
+//!    all contexts ([`registry::Registry`]), each on its own and for moments.
 
 #![deny(unsafe_code)]
 
@@ -71,7 +71,6 @@ module! {
     authors: ["The iommufd developers"],
     description: "I/O address spaces for userspace (/dev/iommu)",
     license: "GPL",
-    alias: ["devname:iommu"],
     imports_ns: ["IOMMUFD_INTERNAL"],
     params: {
         allow_unsafe_interrupts: bool {

@@ -9,6 +9,10 @@ use crate::{
 use kernel::{
     debugfs, fmt, new_mutex,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -24,13 +28,13 @@ pub(crate) struct Registry {
 }
 
 struct List {
-    entries: KVec<Entry>,
+    /// By their numbers.
+    entries: RBTree<u64, Entry>,
     next: u64,
 }
 
 #[derive(Clone)]
 struct Entry {
-    number: u64,
     /// The process that opened it, as the initial pid namespace numbers it.
     owner: Pid,
     objects: Arc<Objects>,
@@ -44,7 +48,7 @@ impl Registry {
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let list = List {
-            entries: KVec::new(),
+            entries: RBTree::new(),
             next: 1,
         };
         Arc::pin_init(
@@ -63,20 +67,21 @@ impl Registry {
 
     fn show(registry: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut last = 0;
-        while let Some(entry) = registry.after(last) {
-            writeln!(f, "context:\t{} opened by {}", entry.number, entry.owner)?;
+        while let Some((number, entry)) = registry.after(last) {
+            writeln!(f, "context:\t{} opened by {}", number, entry.owner)?;
             show::objects(&entry.objects, f)?;
             show::areas(&entry.objects, f)?;
-            last = entry.number;
+            last = number;
         }
         Ok(())
     }
 
     /// The first context numbered above `number`. One at a time, because showing one takes long.
-    fn after(&self, number: u64) -> Option<Entry> {
+    fn after(&self, number: u64) -> Option<(u64, Entry)> {
         let list = self.list.lock();
-        let mut entries = list.entries.iter();
-        entries.find(|entry| entry.number > number).cloned()
+        let next = list.entries.cursor_lower_bound(&number.checked_add(1)?)?;
+        let (number, entry) = next.current();
+        Some((*number, entry.clone()))
     }
 }
 
@@ -93,15 +98,15 @@ impl Listing {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(registry: Arc<Registry>, objects: &Arc<Objects>) -> Result<Self> {
-        let mut list = registry.list.lock();
-        let number = list.next;
+        let room = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let entry = Entry {
-            number,
             owner: current!().tgid(),
             objects: objects.clone(),
         };
-        list.entries.push(entry, GFP_KERNEL_ACCOUNT)?;
-        list.next += 1;
+        let mut list = registry.list.lock();
+        let number = list.next;
+        list.next = number.wrapping_add(1);
+        list.entries.insert(room.into_node(number, entry));
         drop(list);
         Ok(Self { registry, number })
     }
@@ -109,13 +114,7 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        let mut list = self.registry.list.lock();
-        let place = list
-            .entries
-            .iter()
-            .position(|entry| entry.number == self.number);
-        let removed = place.map(|place| list.entries.remove(place));
-        drop(list);
+        let removed = self.registry.list.lock().entries.remove_node(&self.number);
         // If it was the last reference, what it held goes here, after the lock.
         drop(removed);
     }

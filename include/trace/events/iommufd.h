@@ -7,7 +7,10 @@
 
 #include <linux/tracepoint.h>
 
-/* Each event comes at the end of its call; result is 0 or a negative errno. */
+/*
+ * Each event comes at the end of its call; result is 0 or a negative errno. Calls
+ * that fail on their arguments or ids do not get that far.
+ */
 
 TRACE_EVENT(map,
 	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 runs, u64 duration_ns, int result),

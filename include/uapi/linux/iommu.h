@@ -118,8 +118,8 @@ enum iommu_extension {
  * @flags: Out: IOMMU_DEVICE_INFO_*. Not read.
  * @dev_cookie: In: the device. The id that VFIO_DEVICE_BIND_IOMMUFD returned in
  *	out_devid, or the cookie that a kernel driver bound the device with.
- * @pgsize_bitmap: Out: the page sizes of the device's IOMMU. Bit n stands for
- *	pages of 1 << n bytes.
+ * @pgsize_bitmap: Out: the page sizes that mappings can be made of. Bit n stands
+ *	for pages of 1 << n bytes.
  * @addr_width: Out: how many bits a DMA address may have, 1 to 64.
  * @cap_offset: Out: bytes from the start of this structure to the first
  *	capability, or 0 if there is none or they did not fit.
@@ -130,19 +130,21 @@ enum iommu_extension {
  * vfio_info_cap_header, whose next counts from the start of this structure too.
  * There is VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, version 1 (struct
  * vfio_iommu_type1_info_cap_iova_range): the ranges of DMA addresses, first and
- * last byte, in which this device can use mappings. It lists what the IOMMU can
- * translate less what is reserved, such as the window of message interrupts.
+ * last byte, in which this device can use mappings. That is what the IOMMU can
+ * translate less what is reserved, such as the window of message interrupts; of an
+ * attached device, what can be mapped in the address space that it is attached to.
  *
  * A caller that does not know how long the chain is calls twice: with @argsz too
  * small for it, the call succeeds, flags has IOMMU_DEVICE_INFO_CAPS, @cap_offset
  * is 0 and @argsz says how much is needed. @argsz is never too large.
  *
- * Return: 0, or -1 with errno:
- *
+ * Return:
+ * * 0: done.
  * * ``EFAULT``: the structure, or @argsz bytes that are to be written, are not
  *   writable memory.
  * * ``EINVAL``: @argsz is less than 32.
  * * ``ENOENT``: no device of that id or cookie is bound to this context.
+ * * ``ENODEV``, ``EOPNOTSUPP``: the device's IOMMU has no page tables to offer.
  * * ``ENOMEM``: no memory.
  */
 struct iommu_device_info {
@@ -199,13 +201,14 @@ struct iommu_device_info {
  * Make an empty I/O address space. It may be wider than what a device can
  * address: what a mapping must keep to is told by IOMMU_DEVICE_GET_INFO.
  *
- * Return: the new IOASID, greater than 0, or -1 with errno:
- *
+ * Return:
+ * * the new IOASID, greater than 0.
  * * ``EFAULT``: the structure is not readable memory.
  * * ``EINVAL``: @argsz is less than 16, or than 32 with
  *   IOMMU_IOASID_IOVA_WINDOW; or another field's value is not allowed.
  * * ``E2BIG``: @argsz is more than 32, and a byte beyond is not 0 or it is more by
  *   more than a page.
+ * * ``ENOSPC``: there are no more ids.
  * * ``ENOMEM``: no memory.
  */
 struct iommu_ioasid_alloc {
@@ -227,8 +230,8 @@ struct iommu_ioasid_alloc {
  *
  * The argument points to a __s32 that holds the IOASID.
  *
- * Return: 0, or -1 with errno:
- *
+ * Return:
+ * * 0: done.
  * * ``EFAULT``: the argument does not point to readable memory.
  * * ``ENOENT``: there is no such address space.
  * * ``EBUSY``: a device, or another object of the context, uses it. Another
@@ -284,6 +287,7 @@ struct iommu_ioasid_alloc {
  * * ``EEXIST``: part of the range is mapped already.
  * * ``EFAULT``: the memory at vaddr is not there, is not writable although
  *   VFIO_DMA_MAP_FLAG_WRITE was given, or cannot be pinned.
+ * * ``EOPNOTSUPP``: the memory is a file's that must not be pinned (fs-DAX).
  * * ``ENOMEM``: RLIMIT_MEMLOCK is too low for it.
  *
  * IOMMU_UNMAP_DMA removes all mappings in the range. When it returns, no device
@@ -296,7 +300,9 @@ struct iommu_ioasid_alloc {
  *   not 0 with VFIO_DMA_UNMAP_FLAG_ALL.
  * * ``EFAULT``: the payload's size is not writable memory.
  *
- * Return: 0, or -1 with errno as above.
+ * Return:
+ * * 0: done.
+ * * an errno as above.
  */
 struct iommu_ioasid_dma_op {
 	__u32 argsz;

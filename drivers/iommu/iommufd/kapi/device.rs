@@ -319,12 +319,17 @@ impl Attachment {
         &self.domain
     }
 
-    /// Moves the group to another domain; its DMA goes through one or the other at all times.
+    /// Moves the group to another domain. Its DMA goes through one or the other, and may be
+    /// dropped in between.
     ///
     /// # Errors
     ///
     /// As [`OwnedDevice::attach`]; the group then is where it was.
     pub(crate) fn replace(&mut self, domain: Arc<Domain>) -> Result {
+        // Attaching checks this; replacing does not.
+        if !domain.has_driver_of(&self.domain) {
+            return Err(EINVAL);
+        }
         let handle = Self::new_handle()?;
         // SAFETY: Group and domain are valid; the handle lives until the group is off the domain.
         to_result(unsafe {

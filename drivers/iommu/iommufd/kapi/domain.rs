@@ -103,6 +103,11 @@ impl Domain {
         unsafe { self.ptr.as_ref() }
     }
 
+    /// Whether the same IOMMU driver made both domains.
+    pub(super) fn has_driver_of(&self, other: &Self) -> bool {
+        core::ptr::eq(self.raw().owner, other.raw().owner)
+    }
+
     /// Whether devices cannot circumvent the CPU's caches.
     pub(crate) fn enforces_snoop(&self) -> bool {
         self.enforces_snoop

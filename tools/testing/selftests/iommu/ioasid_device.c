@@ -346,6 +346,27 @@ TEST_F(device, ranges_are_what_can_be_mapped)
 	free(info);
 }
 
+/* The ranges of an attached device are those of its address space. */
+TEST_F(device, ranges_while_attached)
+{
+	int ioasid = ioasid_alloc_window(self->b.fd, IOVA, IOVA + 4 * PAGE - 1);
+	struct vfio_iommu_type1_info_cap_iova_range *cap;
+	struct iommu_device_info *info;
+
+	ASSERT_LT(0, ioasid);
+	ASSERT_LT(IOVA + 4 * PAGE, find_end(&self->b));
+	ASSERT_OK(ATTACH(ioasid));
+	ASSERT_OK(device_get_info(self->b.fd, self->b.id, &info));
+	cap = device_iova_ranges(info);
+	ASSERT_NE(NULL, cap);
+	EXPECT_EQ(1, cap->nr_iovas);
+	EXPECT_EQ(IOVA, cap->iova_ranges[0].start);
+	EXPECT_EQ(IOVA + 4 * PAGE - 1, cap->iova_ranges[0].end);
+	free(info);
+	ASSERT_OK(DETACH());
+	EXPECT_LT(IOVA + 4 * PAGE, find_end(&self->b));
+}
+
 TEST_F(device, attached_devices_restrict_mapping)
 {
 	uint64_t first, last;
