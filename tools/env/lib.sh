@@ -38,6 +38,15 @@ debian_arch() {
 	esac
 }
 
+# set_toolchain ARCH: set karch, the kernel's name for ARCH, and cross, the prefix of its tools.
+set_toolchain() {
+	case $1 in
+	amd64) karch=x86_64 cross=x86_64-linux-gnu- ;;
+	arm64) karch=arm64 cross=aarch64-linux-gnu- ;;
+	esac
+	: "$karch" "$cross"
+}
+
 # kernel_release ARCH: the release that the set-up chose for ARCH, or nothing.
 kernel_release() {
 	cat "$CACHE/release.$1" 2>/dev/null
