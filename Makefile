@@ -7,7 +7,7 @@ opt = $(if $($(1)),--$(2) '$($(1))')
 flag = $(if $($(1)),--$(2))
 target_options = $(call opt,ARCH,arch) $(call opt,KERNEL,kernel)
 
-.PHONY: help setup modules programs demo check lint install uninstall clean clean-cache
+.PHONY: help setup modules programs demo check lint htmldocs install uninstall clean clean-cache
 
 help:
 	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
@@ -19,7 +19,9 @@ help:
 #: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
 #:                 ARCH=arm64, KERNEL=<release> or KERNEL=debug for another
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
-#: make lint       formatting, clippy, checkpatch, SPDX, layering, ... (1 minute)
+#: make lint       formatting, clippy, checkpatch, SPDX, layering, documentation, ...
+#:                 (1 minute)
+#: make htmldocs   Documentation/ as HTML, in build/htmldocs (10 s)
 #: make setup      the sandbox, the toolchain and the kernel that all of the above use,
 #:                 once (10 minutes, 6 GB, outside the checkout); they run it by themselves
 #:                 ARCH=arm64, KERNEL=<release>, UPDATE=1 for the newest kernel,
@@ -44,6 +46,9 @@ check:
 
 lint:
 	@tools/lint/run
+
+htmldocs:
+	@Documentation/build
 
 install uninstall:
 	@INSTALL_MOD_PATH='$(INSTALL_MOD_PATH)' tools/install $@ $(KERNEL)
