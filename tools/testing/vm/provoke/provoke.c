@@ -101,6 +101,13 @@ static void provoke_sleep_in_atomic(void)
 	preempt_enable();
 }
 
+static void provoke_undefined(void)
+{
+	static int bits = 40;
+
+	pr_info("shifted: %d\n", 1 << READ_ONCE(bits));
+}
+
 static const struct {
 	const char *kind;
 	void (*run)(void);
@@ -115,6 +122,7 @@ static const struct {
 	{ "use-after-free", provoke_use_after_free },
 	{ "leak", provoke_leak },
 	{ "sleep-in-atomic", provoke_sleep_in_atomic },
+	{ "undefined", provoke_undefined },
 };
 
 static int __init provoke_init(void)
