@@ -19,8 +19,8 @@ use kernel::{
     prelude::*, //
 };
 
-/// Pages that are pinned in one call.
-const BATCH: usize = 512;
+/// At most this many pages are pinned in one call.
+const BATCH: u64 = 2048;
 
 /// Up to this many pages are pinned without allocating.
 const SMALL: usize = 16;
@@ -104,7 +104,8 @@ impl Drop for PinnedRun {
 pub(crate) struct Pinner {
     writable: bool,
     small: [MaybeUninit<PagePtr>; SMALL],
-    large: Option<KBox<MaybeUninit<[PagePtr; BATCH]>>>,
+    /// Room for more than `small` has; never anything in it.
+    large: KVec<PagePtr>,
 }
 
 impl Pinner {
@@ -114,11 +115,11 @@ impl Pinner {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(npages: u64, writable: bool) -> Result<Self> {
-        let large = if npages > SMALL as u64 {
-            Some(KBox::new_uninit(GFP_KERNEL)?)
-        } else {
-            None
-        };
+        let mut large = KVec::new();
+        if npages > SMALL as u64 {
+            // CAST: No larger than `BATCH`.
+            large.reserve(npages.min(BATCH) as usize, GFP_KERNEL)?;
+        }
         Ok(Self {
             writable,
             small: [const { MaybeUninit::uninit() }; SMALL],
@@ -136,11 +137,12 @@ impl Pinner {
     ///   pinned for long (device memory, some files).
     /// * `ENOMEM`, `EINTR` (a fatal signal), and what faulting the page in returns.
     pub(crate) fn pin(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
-        let (slots, capacity) = match &mut self.large {
-            Some(large) => (large.as_mut_ptr().cast::<PagePtr>(), BATCH),
-            None => (self.small.as_mut_ptr().cast::<PagePtr>(), SMALL),
+        let room = match self.large.spare_capacity_mut() {
+            [] => &mut self.small[..],
+            large => large,
         };
-        let want = npages.min(capacity as u64);
+        let want = npages.min(room.len() as u64);
+        let slots = room.as_mut_ptr().cast::<PagePtr>();
         let mut flags = bindings::FOLL_LONGTERM;
         if self.writable {
             flags |= bindings::FOLL_WRITE;
@@ -204,11 +206,11 @@ fn contiguous(first: PagePtr, pages: &[PagePtr]) -> usize {
     let mut next = first.wrapping_add(1);
     // Many at a time: huge pages are what this is called for most.
     for chunk in pages.chunks_exact(STEP) {
-        let mut differ = false;
+        let mut differ = 0;
         for (at, page) in chunk.iter().enumerate() {
-            differ |= *page != next.wrapping_add(at);
+            differ |= page.addr() ^ next.wrapping_add(at).addr();
         }
-        if differ {
+        if differ != 0 {
             break;
         }
         next = next.wrapping_add(STEP);
