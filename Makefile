@@ -7,7 +7,7 @@ opt = $(if $($(1)),--$(2) '$($(1))')
 flag = $(if $($(1)),--$(2))
 target_options = $(call opt,ARCH,arch) $(call opt,KERNEL,kernel)
 
-.PHONY: help setup modules programs demo check lint htmldocs install uninstall clean clean-cache
+.PHONY: help setup modules programs demo check bench lint htmldocs install uninstall clean clean-cache
 
 help:
 	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
@@ -16,6 +16,8 @@ help:
 #:                 (40 s; the first time also the set-up)
 #: make check      everything CI runs (10 minutes); SUITE=name for one suite,
 #:                 'tools/testing/check --list' names them
+#: make bench      this driver, VFIO type1 and mainline's C iommufd side by side
+#:                 (6 minutes); QUICK=1 for the main rows, WALL=1 for real time
 #: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
 #:                 ARCH=arm64, KERNEL=<release> or KERNEL=debug for another
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
@@ -43,6 +45,9 @@ demo:
 
 check:
 	@tools/testing/check $(SUITE)
+
+bench:
+	@tools/testing/bench/run $(if $(QUICK),--quick) $(if $(WALL),--wall)
 
 lint:
 	@tools/lint/run

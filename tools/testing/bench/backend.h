@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The drivers that are compared, behind one face: an address space with devices
+ * in it, into which memory is mapped. All functions return 0 or a negative errno.
+ */
+#ifndef TOOLS_TESTING_BENCH_BACKEND_H
+#define TOOLS_TESTING_BENCH_BACKEND_H
+
+#include <stdint.h>
+
+#define MAX_DEVICES 4
+
+struct attached {
+	int group;	/* the open group, where the driver has groups */
+	int fd;		/* the open device */
+};
+
+struct space {
+	const struct backend *backend;
+	int fd;		/* /dev/iommu, or the container */
+	int id;		/* of the address space, where one context has several */
+	int count;
+	struct attached devices[MAX_DEVICES];
+};
+
+struct backend {
+	const char *name;
+	const char *title;
+	int (*open)(struct space *space);
+	int (*attach)(struct space *space, const char *address, struct attached *device);
+	int (*map)(struct space *space, void *memory, uint64_t iova, uint64_t size);
+	int (*unmap)(struct space *space, uint64_t iova, uint64_t size);
+};
+
+/* The driver of that name, or NULL. */
+const struct backend *backend_find(const char *name);
+
+/* The names of all, for a person. */
+const char *backend_names(void);
+
+/* An empty address space without devices. */
+int space_open(struct space *space, const struct backend *backend);
+
+/* Add the device at the PCI address @address to the space. */
+int space_attach(struct space *space, const char *address);
+
+/* Close everything: first the devices, then the space with what is mapped. */
+void space_close(struct space *space);
+
+#endif /* TOOLS_TESTING_BENCH_BACKEND_H */
