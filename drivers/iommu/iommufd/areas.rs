@@ -27,6 +27,8 @@ pub(crate) struct Areas<T> {
     unmaps: [Option<IovaRange>; UNMAPS],
     /// How many of them there are.
     unmapping: usize,
+    /// No address below can be chosen: either it is taken, or nobody wants it.
+    floor: u64,
 }
 
 /// An area: in the tree, or taken out of it.
@@ -82,6 +84,7 @@ impl<T> Areas<T> {
             tree: RBTree::new(),
             unmaps: [None; UNMAPS],
             unmapping: 0,
+            floor: 0,
         }
     }
 
@@ -95,11 +98,8 @@ impl<T> Areas<T> {
         range: IovaRange,
         spare: Spare<T>,
     ) -> Result<(), (Conflict, Spare<T>)> {
-        if self.has_area(range) {
-            return Err((Conflict::Area, spare));
-        }
-        if self.is_being_unmapped(range) {
-            return Err((Conflict::Unmapping, spare));
+        if let Some(conflict) = self.conflict(range) {
+            return Err((conflict, spare));
         }
         let area = Area {
             first: range.first(),
@@ -108,6 +108,86 @@ impl<T> Areas<T> {
         // Nothing has this key: its last address is free.
         self.tree.insert(spare.0.into_node(range.last(), area));
         Ok(())
+    }
+
+    /// What is in the way of a map of `range`.
+    pub(crate) fn conflict(&self, range: IovaRange) -> Option<Conflict> {
+        if self.has_area(range) {
+            return Some(Conflict::Area);
+        }
+        self.is_being_unmapped(range).then_some(Conflict::Unmapping)
+    }
+
+    /// The lowest `len` free addresses on a multiple of `align`, a power of two, that lie in one
+    /// of `ranges`, which are in order and the same from call to call.
+    pub(crate) fn choose(
+        &mut self,
+        ranges: impl Iterator<Item = IovaRange>,
+        len: u64,
+        align: u64,
+    ) -> Option<IovaRange> {
+        // Whether everything between `floor` and where the search has got is taken.
+        let mut full = true;
+        for range in ranges {
+            let Some(range) = IovaRange::new(range.first().max(self.floor), range.last()) else {
+                continue;
+            };
+            let mut from = Some(range.first());
+            while let Some(at) = from.and_then(|from| from.checked_next_multiple_of(align)) {
+                full &= from == Some(at);
+                let wanted = IovaRange::with_len(at, len).ok();
+                let Some(wanted) = wanted.filter(|wanted| range.contains(wanted)) else {
+                    break;
+                };
+                let Some(obstacle) = self.obstacle(wanted) else {
+                    if full {
+                        self.floor = wanted.last();
+                    }
+                    return Some(wanted);
+                };
+                full &= obstacle.first() <= at;
+                from = obstacle.last().checked_add(1);
+            }
+            full = false;
+        }
+        None
+    }
+
+    /// What is first in the way of a map of `range`.
+    fn obstacle(&self, range: IovaRange) -> Option<IovaRange> {
+        let next = self.tree.cursor_lower_bound(&range.first());
+        let area = next.and_then(|next| {
+            let (last, area) = next.current();
+            IovaRange::new(area.first, *last)
+        });
+        let unmaps = self.unmaps.iter().flatten().copied();
+        let in_the_way = Iterator::chain(area.into_iter(), unmaps);
+        in_the_way
+            .filter(|obstacle| obstacle.overlaps(&range))
+            .min_by_key(|obstacle| obstacle.first())
+    }
+
+    /// To be called when [`Self::choose`] will be given other ranges.
+    pub(crate) fn forget_choices(&mut self) {
+        self.floor = 0;
+    }
+
+    /// Whether there are no areas, not even on their way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tree.is_empty()
+    }
+
+    /// Whether an unmap is under way.
+    pub(crate) fn are_being_unmapped(&self) -> bool {
+        self.unmapping > 0
+    }
+
+    /// The live area that has the address `iova`.
+    pub(crate) fn live_at(&self, iova: u64) -> Option<IovaRange> {
+        let next = self.tree.cursor_lower_bound(&iova)?;
+        let (last, area) = next.current();
+        let is_it = area.first <= iova && area.content.is_some();
+        IovaRange::new(area.first, *last).filter(|_| is_it)
     }
 
     fn has_area(&self, range: IovaRange) -> bool {
@@ -132,9 +212,17 @@ impl<T> Areas<T> {
         }
     }
 
+    /// Changes the content of the live area that ends with `last`.
+    pub(crate) fn change(&mut self, last: u64, change: impl FnOnce(T) -> T) {
+        if let Some(area) = self.tree.get_mut(&last) {
+            area.content = area.content.take().map(change);
+        }
+    }
+
     /// Ends a map that failed: the range that was reserved is free again.
     pub(crate) fn release(&mut self, range: IovaRange) {
         self.tree.remove_node(&range.last());
+        self.floor = self.floor.min(range.first());
     }
 
     /// Begins an unmap of all live areas in `range`, by type1v2's rules. If that is a single one
@@ -202,9 +290,7 @@ impl<T> Areas<T> {
             if last > rest.last() {
                 return;
             }
-            unmap.rest = last
-                .checked_add(1)
-                .and_then(|next| IovaRange::new(next, rest.last()));
+            unmap.rest = rest.behind(last);
             // A map under way that cuts the start of the range came after the check of the ends.
             if area.content.is_some() && area.first >= rest.first() {
                 taken.0.insert(at.remove_current().1);
@@ -214,9 +300,9 @@ impl<T> Areas<T> {
 
     /// Ends an unmap: its addresses are free again.
     pub(crate) fn end_unmap(&mut self, unmap: Unmap) {
-        if let Some(slot) = self.unmaps.get_mut(unmap.slot) {
-            *slot = None;
+        if let Some(range) = self.unmaps.get_mut(unmap.slot).and_then(Option::take) {
             self.unmapping -= 1;
+            self.floor = self.floor.min(range.first());
         }
     }
 
@@ -231,9 +317,7 @@ impl<T> Areas<T> {
             if let (Some(whole), Some(content)) = (whole, &area.content) {
                 return Some((whole, content));
             }
-            rest = last
-                .checked_add(1)
-                .and_then(|next| IovaRange::new(next, range.last()));
+            rest = range.behind(last);
         }
         None
     }
@@ -391,6 +475,111 @@ mod tests {
         areas.publish(range(20, 29)?, 7);
         assert_eq!(areas.first_live(range(0, 99)?), Some((range(20, 29)?, &7)));
         assert_eq!(areas.first_live(range(21, 99)?), None);
+        Ok(())
+    }
+
+    #[test]
+    fn choice() -> Result {
+        let mut areas = mapped(&[(10, 19), (30, 39)])?;
+        let ranges = || {
+            [IovaRange::new(4, 49), IovaRange::new(100, 199)]
+                .into_iter()
+                .flatten()
+        };
+        for (len, align, first) in [
+            (4, 1, 4),
+            (10, 1, 20),
+            (8, 8, 40),
+            (8, 16, 112),
+            (100, 1, 100),
+        ] {
+            areas.forget_choices();
+            assert_eq!(
+                areas.choose(ranges(), len, align),
+                Some(range(first, first + len - 1)?)
+            );
+        }
+        assert_eq!(areas.choose(ranges(), 101, 1), None);
+        Ok(())
+    }
+
+    #[test]
+    fn choices_go_on() -> Result {
+        let mut areas = Areas::new();
+        let all = || IovaRange::new(4, u64::MAX).into_iter();
+        for first in [4, 5, 6] {
+            let chosen = areas.choose(all(), 1, 1).ok_or(ENOSPC)?;
+            assert_eq!(chosen, range(first, first)?);
+            reserve(&mut areas, chosen).map_err(|_| EEXIST)?;
+            areas.publish(chosen, 0);
+        }
+        // What becomes free is chosen again.
+        let begun = areas.begin_unmap(range(5, 5)?, &mut Taken::new());
+        areas.end_unmap(begun.map_err(|_| EINVAL)?);
+        assert_eq!(areas.choose(all(), 2, 1), Some(range(7, 8)?));
+        assert_eq!(areas.choose(all(), 1, 1), Some(range(5, 5)?));
+        Ok(())
+    }
+
+    /// Maps that were under way when an unmap began, at both its ends, and end before it does:
+    /// they were not there to be cut, and are not taken either.
+    #[test]
+    fn maps_end_during_unmap() -> Result {
+        let mut areas = mapped(&[(10, 19)])?;
+        for (first, last) in [(5, 9), (20, 29), (35, 45)] {
+            assert_eq!(reserve(&mut areas, range(first, last)?), Ok(()));
+        }
+        let mut taken = Taken::new();
+        let begun = areas.begin_unmap(range(7, 39)?, &mut taken);
+        let mut unmap = begun.map_err(|_| EINVAL)?;
+        for (first, last) in [(5, 9), (20, 29), (35, 45)] {
+            areas.publish(range(first, last)?, 7);
+        }
+        areas.take(&mut unmap, 9, &mut taken);
+        assert!(!unmap.has_more());
+        areas.end_unmap(unmap);
+        let ranges = taken.iter().map(|(range, _)| range);
+        assert!(ranges.eq([range(10, 19)?, range(20, 29)?]));
+        let left = areas.live().map(|(range, _)| range);
+        assert!(left.eq([range(5, 9)?, range(35, 45)?]));
+        Ok(())
+    }
+
+    #[test]
+    fn in_order() -> Result {
+        const TOP: u64 = u64::MAX;
+        let areas = mapped(&[(50, 59), (TOP, TOP), (0, 0), (20, 29), (30, 49)])?;
+        let ranges = [(0, 0), (20, 29), (30, 49), (50, 59), (TOP, TOP)];
+        let mut live = areas.live();
+        for (first, last) in ranges {
+            let next = live.next().map(|(range, _)| range);
+            assert_eq!(next, Some(range(first, last)?));
+        }
+        assert!(live.next().is_none());
+        for (first, last, found) in [
+            (0, TOP, Some(2)),
+            (1, TOP, Some(3)),
+            (21, TOP, Some(4)),
+            (21, 48, None),
+            (60, TOP, Some(1)),
+            (60, TOP - 1, None),
+        ] {
+            let first = areas.first_live(range(first, last)?);
+            assert_eq!(first.map(|(_, content)| *content), found);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn release() -> Result {
+        let mut areas = mapped(&[(10, 19)])?;
+        let rest = range(20, u64::MAX)?;
+        assert_eq!(reserve(&mut areas, rest), Ok(()));
+        let top = range(u64::MAX, u64::MAX)?;
+        assert_eq!(reserve(&mut areas, top), Err(Conflict::Area));
+        areas.release(rest);
+        assert!(!areas.is_taken(rest));
+        assert!(areas.is_taken(range(10, 19)?));
         Ok(())
     }
 

@@ -7,11 +7,17 @@
 
 use crate::{
     group::Group,
+    hwpt::Hwpt,
     ioas::{
         Ioas,
         IoasUser, //
     },
-    kapi::device::BoundDevice,
+    iova::IovaRange,
+    kapi::{
+        account::Accounting,
+        device::BoundDevice,
+        task, //
+    },
     registry::{
         Listing,
         Registry, //
@@ -24,6 +30,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            AtomicFlag, //
+        },
         Arc,
         Mutex, //
     },
@@ -56,6 +66,14 @@ impl Context {
     }
 }
 
+impl Drop for Context {
+    fn drop(&mut self) {
+        // Nothing is bound and nobody calls any more: whatever domain is left is one of
+        // userspace's own. What is mapped in it has to be unmapped before it is unpinned.
+        self.objects.destroy_domains();
+    }
+}
+
 impl Deref for Context {
     type Target = Objects;
 
@@ -69,7 +87,9 @@ impl Deref for Context {
 pub(crate) struct Objects {
     /// Which ids are taken, from 1 on.
     #[pin]
-    ids: Mutex<IdPool>,
+    ids: Mutex<Ids>,
+    /// Whether memory counts against the limit of the process. Set while there are no objects.
+    per_process: AtomicFlag,
     /// The objects that have their id.
     #[pin]
     objects: XArray<KBox<Object>>,
@@ -79,6 +99,24 @@ pub(crate) struct Objects {
     /// The groups of the bound devices, each with how many of them it has.
     #[pin]
     groups: Mutex<KVec<(Arc<Group>, usize)>>,
+    #[pin]
+    container: Mutex<Container>,
+}
+
+/// Ids in use.
+struct Ids {
+    pool: IdPool,
+    /// How many there are.
+    taken: u32,
+}
+
+/// What stands for a VFIO container.
+#[derive(Default)]
+struct Container {
+    /// The id of the address space that its calls work on, or 0.
+    ioas: u32,
+    /// Whether it is for devices without an IOMMU, and so without an address space.
+    no_iommu: bool,
 }
 
 /// What an id can stand for.
@@ -86,6 +124,8 @@ pub(crate) struct Objects {
 pub(crate) enum Object {
     /// An I/O address space.
     Ioas(Arc<Ioas>),
+    /// A domain of an address space, which the space knows by the same id.
+    Hwpt(Arc<Hwpt>),
     /// A bound device, which its group knows by the same id.
     Device(Arc<Group>),
 }
@@ -94,10 +134,18 @@ impl Objects {
     fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                ids <- new_mutex!(IdPool::new(), "iommufd_ids"),
+                ids <- new_mutex!(
+                    Ids {
+                        pool: IdPool::new(),
+                        taken: 0,
+                    },
+                    "iommufd_ids"
+                ),
+                per_process: AtomicFlag::new(false),
                 objects <- XArray::new(AllocKind::Alloc1),
                 cookies <- new_mutex!(KVec::new(), "iommufd_cookies"),
                 groups <- new_mutex!(KVec::new(), "iommufd_groups"),
+                container <- new_mutex!(Container::default(), "iommufd_container"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -111,20 +159,54 @@ impl Objects {
     pub(crate) fn reserve_id(&self) -> Result<ReservedId<'_>> {
         let mut ids = self.ids.lock();
         loop {
-            if let Some(id) = ids.find_unused_id(1) {
+            if let Some(id) = ids.pool.find_unused_id(1) {
                 let number = id.as_u32();
                 id.acquire();
+                ids.taken += 1;
                 return Ok(ReservedId {
                     objects: self,
                     number,
                 });
             }
             let grown = ids
+                .pool
                 .grow_request()
                 .ok_or(ENOSPC)?
                 .realloc(GFP_KERNEL_ACCOUNT)?;
-            ids.grow(grown);
+            ids.pool.grow(grown);
         }
+    }
+
+    fn release_id(&self, id: u32) {
+        let mut ids = self.ids.lock();
+        ids.pool.release_id(id as usize);
+        ids.taken -= 1;
+    }
+
+    /// What mapped memory counts against.
+    pub(crate) fn accounting(&self) -> Accounting {
+        if self.per_process.load(Relaxed) {
+            Accounting::Process
+        } else {
+            Accounting::User
+        }
+    }
+
+    /// Says what mapped memory counts against.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`: there are objects already.
+    /// `EINVAL`: it is nothing that there is.
+    pub(crate) fn set_accounting(&self, accounting: Option<Accounting>) -> Result {
+        let ids = self.ids.lock();
+        if ids.taken > 0 {
+            return Err(EBUSY);
+        }
+        let accounting = accounting.ok_or(EINVAL)?;
+        self.per_process
+            .store(accounting == Accounting::Process, Relaxed);
+        Ok(())
     }
 
     /// Gives a reserved id to an object, which can be found from here on.
@@ -150,7 +232,7 @@ impl Objects {
 
     /// Ids in use are below this.
     pub(crate) fn id_limit(&self) -> u32 {
-        u32::try_from(self.ids.lock().capacity()).unwrap_or(u32::MAX)
+        u32::try_from(self.ids.lock().pool.capacity()).unwrap_or(u32::MAX)
     }
 
     /// The address space of an id, for the length of a call.
@@ -196,8 +278,106 @@ impl Objects {
         if let Some(Object::Ioas(ioas)) = removed.map(KBox::into_inner) {
             ioas.destroy();
         }
-        self.ids.lock().release_id(id as usize);
+        {
+            let mut container = self.container.lock();
+            if container.ioas == id {
+                container.ioas = 0;
+            }
+        }
+        self.release_id(id);
         Ok(())
+    }
+
+    /// Destroys an object that is not in use.
+    ///
+    /// # Errors
+    ///
+    /// * `ENOENT`: there is none. `EINTR`.
+    /// * `EBUSY`: it is in use, as a device always is, by the driver that bound it.
+    pub(crate) fn destroy(&self, id: u32) -> Result {
+        match self.get(id).ok_or(ENOENT)? {
+            Object::Ioas(_) => self.free_ioas(id),
+            Object::Hwpt(hwpt) => {
+                hwpt.ioas().remove_domain(id)?;
+                self.remove(id);
+                Ok(())
+            }
+            Object::Device(_) => Err(EBUSY),
+        }
+    }
+
+    /// Destroys all domains that no device is attached to.
+    fn destroy_domains(&self) {
+        for id in 1..self.id_limit() {
+            task::resched();
+            if matches!(self.get(id), Some(Object::Hwpt(_))) {
+                // One that is in use stays.
+                let _ = self.destroy(id);
+            }
+        }
+    }
+
+    /// The address space that the calls of a VFIO container work on, and its id.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: there is none.
+    pub(crate) fn container_ioas(&self) -> Result<(u32, Arc<Ioas>)> {
+        let id = self.container.lock().ioas;
+        let ioas = self.ioas(id).map_err(|_| ENODEV)?;
+        Ok((id, ioas))
+    }
+
+    /// Says which address space the calls of a VFIO container work on; 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: there is no such space.
+    pub(crate) fn set_container_ioas(&self, id: u32) -> Result {
+        // Freeing the space takes it out of the container, under this lock, after it was found.
+        let mut container = self.container.lock();
+        if id != 0 {
+            self.ioas(id)?;
+        }
+        container.ioas = id;
+        Ok(())
+    }
+
+    /// Sees to it that there is an address space for the calls of a VFIO container.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the container is for devices without an IOMMU. `ENOMEM`.
+    pub(crate) fn make_container_ioas(&self) -> Result {
+        let id = self.reserve_id()?;
+        let ioas = Ioas::new(IovaRange::ALL, false)?;
+        let mut container = self.container.lock();
+        if container.no_iommu {
+            return Err(EINVAL);
+        }
+        if self.ioas(container.ioas).is_err() {
+            container.ioas = id.publish(Object::Ioas(ioas))?;
+        }
+        Ok(())
+    }
+
+    /// Says that the container is for devices without an IOMMU.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: it has an address space.
+    pub(crate) fn set_no_iommu(&self) -> Result {
+        let mut container = self.container.lock();
+        if container.ioas != 0 {
+            return Err(EINVAL);
+        }
+        container.no_iommu = true;
+        Ok(())
+    }
+
+    /// Whether the container is for devices without an IOMMU.
+    pub(crate) fn is_no_iommu(&self) -> bool {
+        self.container.lock().no_iommu
     }
 
     /// Lets userspace name the device `id` by `cookie`.
@@ -229,9 +409,14 @@ impl Objects {
     /// Takes a device's id back, whether it was published or not, and its cookie.
     pub(crate) fn remove_device(&self, id: u32) {
         self.cookies.lock().retain(|(_, other)| *other != id);
+        self.remove(id);
+    }
+
+    /// Takes the id of an object back that is gone, whether it was published or not.
+    pub(crate) fn remove(&self, id: u32) {
         let removed = self.objects.lock().remove(id as usize);
         drop(removed);
-        self.ids.lock().release_id(id as usize);
+        self.release_id(id);
     }
 
     /// The group of `dev` in this context, which knows that it has one device more.
@@ -276,6 +461,11 @@ pub(crate) struct ReservedId<'a> {
 }
 
 impl ReservedId<'_> {
+    /// The id.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Makes the caller responsible for the id.
     pub(crate) fn keep(self) -> u32 {
         let number = self.number;
@@ -296,6 +486,6 @@ impl ReservedId<'_> {
 
 impl Drop for ReservedId<'_> {
     fn drop(&mut self) {
-        self.objects.ids.lock().release_id(self.number as usize);
+        self.objects.release_id(self.number);
     }
 }

@@ -7,7 +7,17 @@ use crate::{
         Context,
         Object, //
     },
-    group::Group,
+    group::{
+        Attached,
+        Group,
+        Target, //
+    },
+    hwpt::Hwpt,
+    io_pagetable::attach::{
+        usable_pgsizes,
+        Wanted, //
+    },
+    ioas::IoasUser,
     iova::IovaRange,
     kapi::{
         device::{
@@ -75,38 +85,75 @@ impl Device {
         &self.ctx
     }
 
-    /// Attaches the device to the address space `ioasid`.
+    /// Attaches the device to the address space, or to the domain, whose id is `pt_id`. Returns
+    /// the id of the domain.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: there is none; and those of [`Group::attach`].
-    pub(crate) fn attach(&self, ioasid: u32) -> Result {
-        self.group.attach(self.id, self.ctx.use_ioas(ioasid)?)
+    /// `ENOENT`: neither has that id; and those of [`Group::attach`].
+    pub(crate) fn attach(&self, pt_id: u32) -> Result<u32> {
+        self.go_to(pt_id, |target| self.group.attach(self.id, target))
     }
 
-    /// Moves the device's group to the address space `ioasid`.
+    /// Moves the device's group to the address space, or to the domain, whose id is `pt_id`.
+    /// Returns the id of the domain.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: there is none; and those of [`Group::replace`].
-    pub(crate) fn replace(&self, ioasid: u32) -> Result {
-        self.group.replace(self.id, self.ctx.use_ioas(ioasid)?)
+    /// As [`Self::attach`], and those of [`Group::replace`].
+    pub(crate) fn replace(&self, pt_id: u32) -> Result<u32> {
+        self.go_to(pt_id, |target| self.group.replace(self.id, target))
+    }
+
+    fn go_to(&self, pt_id: u32, go: impl FnOnce(Target) -> Result<Attached>) -> Result<u32> {
+        let attached = match self.ctx.get(pt_id).ok_or(ENOENT)? {
+            Object::Hwpt(hwpt) => go(Target {
+                ioas: hwpt.ioas().clone(),
+                wanted: Wanted::This(pt_id),
+            })?,
+            Object::Ioas(_) => self.go_to_any(self.ctx.use_ioas(pt_id)?, go)?,
+            Object::Device(_) => return Err(ENOENT),
+        };
+        self.forget_hwpt(attached.gone);
+        Ok(attached.hwpt)
+    }
+
+    /// Whatever can fail is done before the device moves: so the domain that it may need has its
+    /// id before it is there, and gives it back if another is found.
+    fn go_to_any(
+        &self,
+        ioas: IoasUser,
+        go: impl FnOnce(Target) -> Result<Attached>,
+    ) -> Result<Attached> {
+        let hwpt = Hwpt::new(ioas.clone())?;
+        let id = self.ctx.reserve_id()?.publish(Object::Hwpt(hwpt))?;
+        let wanted = Wanted::Any(id);
+        let attached = go(Target { ioas, wanted });
+        let used = attached.as_ref().is_ok_and(|attached| attached.hwpt == id);
+        self.forget_hwpt((!used).then_some(id));
+        attached
+    }
+
+    fn forget_hwpt(&self, id: Option<u32>) {
+        if let Some(id) = id {
+            self.ctx.remove(id);
+        }
     }
 
     /// Detaches the device, if it is attached.
     pub(crate) fn detach(&self) {
-        self.group.detach(self.id, None)
+        self.forget_hwpt(self.group.detach(self.id, None));
     }
 
     /// Detaches the device, if it is attached to the address space `ioasid`.
     pub(crate) fn detach_from(&self, ioasid: u32) {
-        self.group.detach(self.id, Some(ioasid))
+        self.forget_hwpt(self.group.detach(self.id, Some(ioasid)));
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
-        self.group.unbind(self.id);
+        self.forget_hwpt(self.group.unbind(self.id));
         self.ctx.leave_group(&self.group);
         self.ctx.remove_device(self.id);
     }
@@ -130,7 +177,7 @@ pub(crate) fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let abilities = group.with_device(id, |dev, seat| match seat {
         Some(seat) => Abilities::of(dev, seat.domain(), seat.ioas().usable_ranges()?),
         None => {
-            let domain = Domain::new(dev)?;
+            let domain = Domain::new(dev, 0)?;
             let ranges = own_ranges(dev, &domain)?;
             Abilities::of(dev, &domain, ranges)
         }
@@ -204,29 +251,5 @@ impl Abilities {
             chain.extend_from_slice(range.as_bytes(), GFP_KERNEL)?;
         }
         Ok(chain)
-    }
-}
-
-/// The page sizes that mappings can be made of, in a kernel of pages of `page` bytes: memory
-/// comes in those, however small the IOMMU's are.
-fn usable_pgsizes(bitmap: u64, page: u64) -> u64 {
-    let small = bitmap & (page - 1);
-    (bitmap & !(page - 1)) | if small != 0 { page } else { 0 }
-}
-
-#[kunit_tests(iommufd_device)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pgsizes() {
-        const K4: u64 = 1 << 12;
-        const K64: u64 = 1 << 16;
-        const M2: u64 = 1 << 21;
-        const G1: u64 = 1 << 30;
-        assert_eq!(usable_pgsizes(K4 | M2 | G1, K4), K4 | M2 | G1);
-        assert_eq!(usable_pgsizes(K4 | M2 | G1, K64), K64 | M2 | G1);
-        assert_eq!(usable_pgsizes(K64 | M2, 1 << 14), K64 | M2);
-        assert_eq!(usable_pgsizes(!0xfff, K4), !0xfff);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The domains of an address space, and what the devices on them need left out.
+//! The domains of an address space, what the devices on them need left out, and what userspace
+//! wants kept free for itself.
 
 use crate::{
     iova::IovaRange,
@@ -9,12 +10,17 @@ use crate::{
             Domain,
             Prot, //
         },
-        pin::PinnedRun,
+        run::{
+            PinnedRun,
+            Span, //
+        },
     },
 };
 use core::iter;
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
+    rbtree::RBTree,
     sync::Arc, //
 };
 
@@ -23,12 +29,21 @@ pub(crate) struct Domains {
     pub(crate) list: KVec<Slot>,
     /// What the attached devices need left out, by the id of the device.
     pub(crate) reserved: KVec<(u32, IovaRange)>,
+    /// Where addresses may be chosen: anywhere if there is nothing in it.
+    pub(crate) allowed: Allowed,
+    /// Whether a domain may use pages larger than the kernel's.
+    pub(crate) large_pages: bool,
 }
 
-/// A domain and how many groups are on it, at least one.
+/// A domain and how many groups are on it.
 pub(crate) struct Slot {
+    /// What userspace knows it by.
+    pub(crate) id: u32,
     pub(crate) domain: Arc<Domain>,
     pub(crate) groups: usize,
+    /// Whether it was made for a group, to be there while there is any, or else by userspace, to
+    /// be there until told otherwise.
+    pub(crate) is_auto: bool,
 }
 
 impl Domains {
@@ -37,6 +52,8 @@ impl Domains {
         Self {
             list: KVec::new(),
             reserved: KVec::new(),
+            allowed: Allowed::new(),
+            large_pages: true,
         }
     }
 
@@ -76,15 +93,47 @@ impl Domains {
         Ok(ranges)
     }
 
-    /// Maps `run` at `iova` into every domain, or into none.
+    /// Where addresses may be chosen in `usable`, in order.
+    pub(crate) fn allowed_of<'a>(
+        &'a self,
+        usable: &'a [IovaRange],
+    ) -> impl Iterator<Item = IovaRange> + 'a {
+        let anywhere = self.allowed.is_empty().then_some(IovaRange::ALL);
+        Iterator::chain(anywhere.into_iter(), self.allowed.iter()).flat_map(move |allowed| {
+            let usable = usable.iter();
+            usable.filter_map(move |usable| usable.intersection(&allowed))
+        })
+    }
+
+    /// The domain that userspace knows by `id`.
+    pub(crate) fn slot_mut(&mut self, id: u32) -> Option<&mut Slot> {
+        self.list.iter_mut().find(|slot| slot.id == id)
+    }
+
+    /// Maps `runs`, which make up `range`, into every domain, or into none.
     ///
     /// # Errors
     ///
     /// Those of [`Domain::map`].
-    pub(crate) fn map(&self, iova: u64, run: &PinnedRun, prot: Prot) -> Result {
+    pub(crate) fn map(&self, range: IovaRange, runs: &[PinnedRun], prot: Prot) -> Result {
+        self.in_all(range, |domain| {
+            self.map_into(domain, range.first(), runs, prot)
+        })
+    }
+
+    /// Maps `span` at `iova` into every domain, or into none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Domain::map`].
+    pub(crate) fn map_span(&self, iova: u64, span: Span, prot: Prot) -> Result {
+        let range = IovaRange::with_len(iova, span.len())?;
+        self.in_all(range, |domain| self.map_span_into(domain, iova, span, prot))
+    }
+
+    fn in_all(&self, range: IovaRange, map: impl Fn(&Domain) -> Result) -> Result {
         for (done, slot) in self.list.iter().enumerate() {
-            if let Err(e) = slot.domain.map(iova, run, prot) {
-                let range = IovaRange::with_len(iova, run.len())?;
+            if let Err(e) = map(&slot.domain) {
                 for slot in self.list.iter().take(done) {
                     slot.domain.unmap(iter::once(range));
                 }
@@ -94,10 +143,141 @@ impl Domains {
         Ok(())
     }
 
+    /// Maps `runs` into one domain, one after the other from `iova` on.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Domain::map`]; nothing of it is mapped then.
+    pub(crate) fn map_into(
+        &self,
+        domain: &Domain,
+        iova: u64,
+        runs: &[PinnedRun],
+        prot: Prot,
+    ) -> Result {
+        if self.large_pages {
+            return domain.map(iova, runs, prot);
+        }
+        let mut next = iova;
+        for span in runs.iter().map(PinnedRun::span) {
+            if let Err(e) = self.map_span_into(domain, next, span, prot) {
+                domain.unmap(IovaRange::until(iova, next).into_iter());
+                return Err(e);
+            }
+            next = next.wrapping_add(span.len());
+        }
+        Ok(())
+    }
+
+    /// Maps `span` into one domain, page by page if large pages are not wanted.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Domain::map`]; nothing of it is mapped then.
+    pub(crate) fn map_span_into(
+        &self,
+        domain: &Domain,
+        iova: u64,
+        span: Span,
+        prot: Prot,
+    ) -> Result {
+        if self.large_pages || span.npages == 1 {
+            return domain.map_span(iova, span, prot);
+        }
+        let mut next = iova;
+        for pfn in span.pfn..span.pfn + span.npages {
+            if let Err(e) = domain.map_span(next, Span { pfn, npages: 1 }, prot) {
+                domain.unmap(IovaRange::until(iova, next).into_iter());
+                return Err(e);
+            }
+            next = next.wrapping_add(PAGE_SIZE as u64);
+        }
+        Ok(())
+    }
+
     /// Unmaps ranges, each made of whole runs, from every domain; no IOTLB has them any more.
     pub(crate) fn unmap<I: Iterator<Item = IovaRange>>(&self, ranges: impl Fn() -> I) {
         for slot in &self.list {
             slot.domain.unmap(ranges());
         }
+    }
+}
+
+/// Disjoint ranges in which addresses may be chosen.
+pub(crate) struct Allowed(RBTree<u64, u64>);
+
+impl Allowed {
+    /// No ranges.
+    pub(crate) fn new() -> Self {
+        // The first address of each range, by the last.
+        Self(RBTree::new())
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds a range.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: it overlaps with another. `ENOMEM`.
+    pub(crate) fn add(&mut self, range: IovaRange) -> Result {
+        if self.overlaps(range) {
+            return Err(EINVAL);
+        }
+        self.0
+            .try_create_and_insert(range.last(), range.first(), GFP_KERNEL_ACCOUNT)?;
+        Ok(())
+    }
+
+    /// Whether one of them has an address of `range`.
+    pub(crate) fn overlaps(&self, range: IovaRange) -> bool {
+        let next = self.0.cursor_lower_bound(&range.first());
+        next.is_some_and(|next| *next.current().1 <= range.last())
+    }
+
+    /// Whether `range` contains all of them.
+    pub(crate) fn lie_in(&self, range: IovaRange) -> bool {
+        let front = self.0.cursor_front();
+        let back = self.0.cursor_back();
+        front.is_none_or(|front| *front.current().1 >= range.first())
+            && back.is_none_or(|back| *back.current().0 <= range.last())
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = IovaRange> + '_ {
+        self.0
+            .iter()
+            .filter_map(|(last, first)| IovaRange::new(*first, *last))
+    }
+}
+
+#[kunit_tests(iommufd_domains)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allowed() -> Result {
+        let range = |first, last| IovaRange::new(first, last).ok_or(EINVAL);
+        let mut allowed = Allowed::new();
+        assert!(allowed.is_empty() && allowed.lie_in(range(5, 5)?));
+        allowed.add(range(10, 19)?)?;
+        allowed.add(range(30, 39)?)?;
+        for (first, last, free) in [
+            (0, 9, true),
+            (19, 19, false),
+            (20, 29, true),
+            (0, 99, false),
+        ] {
+            assert_eq!(allowed.overlaps(range(first, last)?), !free);
+        }
+        assert_eq!(allowed.add(range(39, 40)?), Err(EINVAL));
+        assert!(allowed.lie_in(range(10, 39)?));
+        assert!(!allowed.lie_in(range(11, 39)?));
+        assert!(!allowed.lie_in(range(10, 38)?));
+        assert_eq!(allowed.iter().count(), 2);
+        Ok(())
     }
 }

@@ -6,8 +6,7 @@
 //! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
 //!
 //! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`Device`]
-//! in a [`KBox`]. The access interface, which emulated devices need, and what the VFIO
-//! container needs are not there yet.
+//! in a [`KBox`]. The access interface, which emulated devices need, is not there yet.
 
 use crate::{
     context::Context,
@@ -187,13 +186,14 @@ export_fn! {
 }
 
 export_fn! {
-    /// Attaches a device to the address space whose id is at `pt_id`; no PASIDs yet.
+    /// Attaches a device to the address space or domain whose id is at `pt_id`, and leaves the
+    /// domain's id there; no PASIDs yet.
     ///
     /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`Device::attach`].
     ///
     /// # Safety
     ///
-    /// `idev` is a bound device; `pt_id` can be read.
+    /// `idev` is a bound device; `pt_id` can be read and written to.
     unsafe extern "C" fn iommufd_device_attach(
         idev: *mut Idev,
         pasid: bindings::ioasid_t,
@@ -205,19 +205,25 @@ export_fn! {
         // SAFETY: By the contract.
         let device = unsafe { device_borrow(idev) };
         // SAFETY: By the contract.
-        let ioasid = unsafe { pt_id.read() };
-        from_result(|| device.attach(ioasid).map(|()| 0))
+        let wanted = unsafe { pt_id.read() };
+        from_result(|| {
+            let hwpt = device.attach(wanted)?;
+            // SAFETY: By the contract.
+            unsafe { pt_id.write(hwpt) };
+            Ok(0)
+        })
     }
 }
 
 export_fn! {
-    /// Moves an attached device, and its group, to the address space whose id is at `pt_id`.
+    /// Moves an attached device, and its group, to the address space or domain whose id is at
+    /// `pt_id`, and leaves the domain's id there.
     ///
     /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`Device::replace`].
     ///
     /// # Safety
     ///
-    /// `idev` is a bound device; `pt_id` can be read.
+    /// `idev` is a bound device; `pt_id` can be read and written to.
     unsafe extern "C" fn iommufd_device_replace(
         idev: *mut Idev,
         pasid: bindings::ioasid_t,
@@ -229,8 +235,13 @@ export_fn! {
         // SAFETY: By the contract.
         let device = unsafe { device_borrow(idev) };
         // SAFETY: By the contract.
-        let ioasid = unsafe { pt_id.read() };
-        from_result(|| device.replace(ioasid).map(|()| 0))
+        let wanted = unsafe { pt_id.read() };
+        from_result(|| {
+            let hwpt = device.replace(wanted)?;
+            // SAFETY: By the contract.
+            unsafe { pt_id.write(hwpt) };
+            Ok(0)
+        })
     }
 }
 
@@ -319,7 +330,7 @@ export_fn! {
         let device = unsafe { device_borrow(idev) };
         from_result(|| {
             let ioasid = u32::try_from(ioasid).map_err(|_| ENOENT)?;
-            device.attach(ioasid).map(|()| 0)
+            device.attach(ioasid).map(|_| 0)
         })
     }
 }
@@ -335,6 +346,59 @@ export_fn! {
             // SAFETY: By the contract.
             unsafe { device_borrow(idev) }.detach_from(ioasid);
         }
+    }
+}
+
+export_fn! {
+    /// Writes the id of the address space that stands for the VFIO container to `out_ioas_id`.
+    ///
+    /// Returns 0, or `-ENODEV` if there is none.
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on; `out_ioas_id` can be written to.
+    unsafe extern "C" fn iommufd_vfio_compat_ioas_get_id(
+        ictx: *mut Ctx,
+        out_ioas_id: *mut u32,
+    ) -> c_int {
+        // SAFETY: By the contract.
+        let ctx = unsafe { ctx_borrow(ictx) };
+        from_result(|| {
+            let (id, _) = ctx.container_ioas()?;
+            // SAFETY: By the contract.
+            unsafe { out_ioas_id.write(id) };
+            Ok(0)
+        })
+    }
+}
+
+export_fn! {
+    /// Sees to it that there is an address space that stands for the VFIO container.
+    ///
+    /// Returns 0, or as [`crate::context::Objects::make_container_ioas`].
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on.
+    unsafe extern "C" fn iommufd_vfio_compat_ioas_create(ictx: *mut Ctx) -> c_int {
+        // SAFETY: By the contract.
+        let ctx = unsafe { ctx_borrow(ictx) };
+        from_result(|| ctx.make_container_ioas().map(|()| 0))
+    }
+}
+
+export_fn! {
+    /// Says that the VFIO container has devices without an IOMMU.
+    ///
+    /// Returns 0, or as [`crate::context::Objects::set_no_iommu`].
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on.
+    unsafe extern "C" fn iommufd_vfio_compat_set_no_iommu(ictx: *mut Ctx) -> c_int {
+        // SAFETY: By the contract.
+        let ctx = unsafe { ctx_borrow(ictx) };
+        from_result(|| ctx.set_no_iommu().map(|()| 0))
     }
 }
 
@@ -386,7 +450,4 @@ export_unsupported! {
         _iova: c_ulong,
         _length: c_ulong
     ) -> () = ();
-    iommufd_vfio_compat_ioas_get_id(_ictx: *mut Ctx, _out_ioas_id: *mut u32) -> c_int = UNSUPPORTED;
-    iommufd_vfio_compat_ioas_create(_ictx: *mut Ctx) -> c_int = UNSUPPORTED;
-    iommufd_vfio_compat_set_no_iommu(_ictx: *mut Ctx) -> c_int = UNSUPPORTED;
 }

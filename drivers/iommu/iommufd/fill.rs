@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A map under way: pinned runs go into the domains as they come.
+//! A map under way: what is pinned goes into the domains as it comes.
 
 use crate::{
     domains::Domains,
     iova::IovaRange,
     kapi::{
         domain::Prot,
-        pin::PinnedRun, //
+        pin::Batch, //
     },
     pages::Runs,
 };
@@ -18,12 +18,11 @@ pub(crate) struct Fill<'a> {
     domains: &'a Domains,
     prot: Prot,
     range: IovaRange,
-    /// The end, so far, of what is mapped.
-    next: u64,
-    /// The last run, which may go on with the next batch; pinned, not mapped.
-    open: Option<PinnedRun>,
-    /// All runs before, mapped up to `next`.
+    /// What is pinned.
     runs: Option<Runs>,
+    /// How many of the runs are mapped, and up to where.
+    mapped: usize,
+    next: u64,
 }
 
 impl<'a> Fill<'a> {
@@ -33,43 +32,40 @@ impl<'a> Fill<'a> {
             domains,
             prot,
             range,
-            next: range.first(),
-            open: None,
             runs: None,
+            mapped: 0,
+            next: range.first(),
         }
     }
 
-    /// Goes on with `run`.
+    /// Goes on with `batch`.
     ///
     /// # Errors
     ///
     /// Those of [`Domains::map`]; `ENOMEM`.
-    pub(crate) fn add(&mut self, run: PinnedRun) -> Result {
-        let run = match &mut self.open {
-            Some(open) => match open.append(run) {
-                Ok(()) => return Ok(()),
-                Err(run) => run,
-            },
-            None => run,
-        };
-        match self.open.replace(run) {
-            Some(closed) => self.map(closed),
-            None => Ok(()),
+    pub(crate) fn add(&mut self, mut batch: Batch<'_>) -> Result {
+        while let Some(run) = batch.next_run() {
+            match &mut self.runs {
+                Some(runs) => runs.push(run)?,
+                None => self.runs = Some(Runs::new(run)),
+            }
         }
+        // The last run may go on with the next batch.
+        self.map(1)
     }
 
-    /// Maps a run that is complete into every domain.
-    fn map(&mut self, run: PinnedRun) -> Result {
-        let runs = match &mut self.runs {
-            Some(runs) => {
-                runs.push(run)?;
-                runs
-            }
-            None => self.runs.insert(Runs::new(run)),
+    /// Maps the runs into every domain, but for the last `keep`.
+    fn map(&mut self, keep: usize) -> Result {
+        let Some(runs) = &self.runs else {
+            return Ok(());
         };
-        let run = runs.last();
-        self.domains.map(self.next, run, self.prot)?;
-        self.next = self.next.wrapping_add(run.len());
+        for some in runs.slices(self.mapped, keep) {
+            let len = some.iter().map(|run| run.len()).sum();
+            let range = IovaRange::with_len(self.next, len)?;
+            self.domains.map(range, some, self.prot)?;
+            self.mapped += some.len();
+            self.next = self.next.wrapping_add(len);
+        }
         Ok(())
     }
 
@@ -77,11 +73,9 @@ impl<'a> Fill<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Self::add`]; `EFAULT` if there was no run.
+    /// As [`Self::add`]; `EFAULT` if there was nothing.
     pub(crate) fn finish(mut self) -> Result<Runs> {
-        if let Some(open) = self.open.take() {
-            self.map(open)?;
-        }
+        self.map(0)?;
         self.runs.take().ok_or(EFAULT)
     }
 }
@@ -89,11 +83,9 @@ impl<'a> Fill<'a> {
 impl Drop for Fill<'_> {
     fn drop(&mut self) {
         let Some(runs) = &self.runs else { return };
-        let mapped = self
-            .next
-            .checked_sub(1)
-            .and_then(|last| IovaRange::new(self.range.first(), last));
-        let Some(mapped) = mapped else { return };
-        self.domains.unmap(|| runs.strides(mapped));
+        let Some(mapped) = IovaRange::until(self.range.first(), self.next) else {
+            return;
+        };
+        self.domains.unmap(|| runs.strides(0, mapped));
     }
 }

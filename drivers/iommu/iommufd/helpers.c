@@ -4,10 +4,14 @@
 #include <linux/cred.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/pci.h>
+#include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
 #include <linux/uaccess.h>
+#include <uapi/linux/iommufd.h>
 
+#include <iommu-priv.h>
 #include "helpers.h"
 
 int iommufd_put_user_u64(u64 value, u64 __user *to)
@@ -15,14 +19,29 @@ int iommufd_put_user_u64(u64 value, u64 __user *to)
 	return put_user(value, to);
 }
 
+unsigned long iommufd_clear_user(void __user *to, unsigned long size)
+{
+	return clear_user(to, size);
+}
+
 unsigned long iommufd_page_to_pfn(const struct page *page)
 {
 	return page_to_pfn(page);
 }
 
+unsigned long iommufd_folio_nr_pages(const struct folio *folio)
+{
+	return folio_nr_pages(folio);
+}
+
 struct page *iommufd_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);
+}
+
+void iommufd_sg_set(struct scatterlist *sg, unsigned long pfn, unsigned int len)
+{
+	sg_set_page(sg, pfn_to_page(pfn), len, 0);
 }
 
 void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather)
@@ -39,6 +58,19 @@ bool iommufd_enforce_cache_coherency(struct iommu_domain *domain)
 {
 	return domain->ops->enforce_cache_coherency &&
 	       domain->ops->enforce_cache_coherency(domain);
+}
+
+bool iommufd_has_interrupts(struct device *dev)
+{
+	return !dev_is_pci(dev) || pci_dev_msi_enabled(to_pci_dev(dev));
+}
+
+void *iommufd_hw_info(struct device *dev, u32 *length, u32 *type)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+
+	*type = ops->hw_info ? *type : IOMMU_HW_INFO_TYPE_NONE;
+	return ops->hw_info ? ops->hw_info(dev, length, type) : NULL;
 }
 
 struct user_struct *iommufd_get_current_user(void)

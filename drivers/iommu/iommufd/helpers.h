@@ -1,27 +1,47 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
- * call or one access, or an optional operation that may not be there.
+ * call or one access, or an optional operation that may not be there. What asks for
+ * more is in a file of its own: leaf.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
 
 #include <linux/types.h>
 
+struct device;
+struct folio;
 struct iommu_domain;
 struct iommu_iotlb_gather;
 struct mm_struct;
 struct page;
+struct scatterlist;
 struct user_struct;
 
 int iommufd_put_user_u64(u64 value, u64 __user *to);
+unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 
 unsigned long iommufd_page_to_pfn(const struct page *page);
+unsigned long iommufd_folio_nr_pages(const struct folio *folio);
 struct page *iommufd_pfn_to_page(unsigned long pfn);
+void iommufd_sg_set(struct scatterlist *sg, unsigned long pfn, unsigned int len);
+
+/* Whether the page table of the current process has an entry for the page at @addr alone. */
+bool iommufd_maps_single_pages(unsigned long addr);
+
+/*
+ * The order of the block of pages, all of one folio, that a single entry of the current
+ * process's page table maps around @addr, where @page is; zero if there is no such entry,
+ * or none that lets the process access (and if @write, write to) the pages. The caller
+ * holds a pin on @page, with which he has the whole folio.
+ */
+unsigned int iommufd_leaf_order(unsigned long addr, const struct page *page, bool write);
 
 void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);
 bool iommufd_enforce_cache_coherency(struct iommu_domain *domain);
+bool iommufd_has_interrupts(struct device *dev);
+void *iommufd_hw_info(struct device *dev, u32 *length, u32 *type);
 
 struct user_struct *iommufd_get_current_user(void);
 bool iommufd_user_is_current(const struct user_struct *user);

@@ -23,26 +23,21 @@ use crate::{
         Taken,
         Unmap, //
     },
-    domains::{
-        Domains,
-        Slot, //
-    },
+    domains::Domains,
     fill::Fill,
     iova::IovaRange,
     kapi::{
         account::{
+            Accounting,
             Charge,
             Payer, //
         },
-        device::{
-            OwnedDevice,
-            Reserved, //
+        domain::Prot,
+        memfd::FilePinner,
+        pin::{
+            Batch,
+            Pinner, //
         },
-        domain::{
-            Domain,
-            Prot, //
-        },
-        pin::Pinner,
         rwsem::{
             new_rwsem,
             RwSemaphore, //
@@ -50,14 +45,17 @@ use crate::{
         task,
         trace::Unmapped, //
     },
-    pages::Runs,
+    mapping::{
+        page_count,
+        Mapping,
+        Memory,
+        Usage, //
+    },
 };
 use kernel::{
+    fs::LocalFile,
     new_condvar, new_mutex,
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SHIFT,
     prelude::*,
     sync::{
         atomic::{
@@ -73,6 +71,10 @@ use kernel::{
         Mutex, //
     },
 };
+
+pub(crate) mod attach;
+pub(crate) mod copy;
+pub(crate) mod place;
 
 /// As many areas are taken out of the tree before others get their turn.
 const UNMAP_BATCH: usize = 64;
@@ -107,24 +109,6 @@ struct Space {
     payer: Option<Arc<Payer>>,
 }
 
-/// The content of a live area. Dropping it unpins and uncharges, in this order.
-struct Mapping {
-    runs: Runs,
-    charge: Charge,
-    prot: Prot,
-}
-
-/// What an address space holds.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Usage {
-    /// Number of areas.
-    pub(crate) areas: u64,
-    /// Bytes mapped, all of them pinned.
-    pub(crate) bytes: u64,
-    /// Bytes that count against a limit on locked memory.
-    pub(crate) charged: u64,
-}
-
 /// What can be seen of an area.
 pub(crate) struct AreaInfo {
     /// Where it is.
@@ -135,25 +119,53 @@ pub(crate) struct AreaInfo {
     pub(crate) runs: u64,
 }
 
-/// A request to map memory of the current process.
-pub(crate) struct MapRequest {
-    /// Where in the space; page-aligned at both ends.
-    pub(crate) range: IovaRange,
-    /// Where in the process's memory; page-aligned.
-    pub(crate) vaddr: u64,
-    /// What devices may do; one of the two at least.
-    pub(crate) prot: Prot,
+/// Where memory to be mapped is.
+pub(crate) enum Source<'a> {
+    /// In the current process, from this page-aligned address on.
+    User(u64),
+    /// In a memory file, from this page-aligned offset on.
+    File(&'a LocalFile, u64),
 }
 
-/// Puts a group onto a domain.
-pub(crate) type Onto<'a> = &'a mut dyn FnMut(&Arc<Domain>) -> Result;
+/// What pins it.
+enum Pinning<'a> {
+    User(Pinner),
+    File(FilePinner<'a>),
+}
 
-/// A device on its way into an address space.
-pub(crate) struct Newcomer<'a> {
-    /// The id that its reserved regions are kept under.
-    pub(crate) id: u32,
-    /// The device.
-    pub(crate) dev: &'a OwnedDevice,
+impl Source<'_> {
+    fn pinning(&self, npages: u64, writable: bool) -> Result<Pinning<'_>> {
+        Ok(match self {
+            Self::User(_) => Pinning::User(Pinner::new(npages, writable)?),
+            Self::File(file, _) => Pinning::File(FilePinner::new(file, npages, writable)?),
+        })
+    }
+
+    /// Where it begins.
+    pub(crate) fn start(&self) -> u64 {
+        match self {
+            Self::User(start) | Self::File(_, start) => *start,
+        }
+    }
+}
+
+impl Pinning<'_> {
+    fn pin(&mut self, at: u64, npages: u64) -> Result<Batch<'_>> {
+        match self {
+            Self::User(pinner) => pinner.pin(at, npages),
+            Self::File(pinner) => pinner.pin(at, npages),
+        }
+    }
+}
+
+/// A request to map memory.
+pub(crate) struct MapRequest<'a> {
+    /// Where it is.
+    pub(crate) source: Source<'a>,
+    /// What devices may do; one of the two at least.
+    pub(crate) prot: Prot,
+    /// What the memory counts against.
+    pub(crate) accounting: Accounting,
 }
 
 impl IoPagetable {
@@ -197,12 +209,13 @@ impl IoPagetable {
         let (range, mapping) = space.areas.first_live(rest)?;
         Some(AreaInfo {
             range,
-            prot: mapping.prot,
-            runs: mapping.runs.count(),
+            prot: mapping.prot(),
+            runs: mapping.run_count(),
         })
     }
 
-    /// Pins the memory, maps it into every domain, and says in how many runs.
+    /// Pins the memory, maps it at `range`, page-aligned at both ends, into every domain, and says
+    /// in how many runs.
     ///
     /// # Errors
     ///
@@ -212,13 +225,13 @@ impl IoPagetable {
     /// * `EFAULT`: the memory is not there, or cannot be used this way.
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
     /// * What faulting the memory in or an IOMMU driver says: `EOPNOTSUPP` for fs-DAX, for one.
-    pub(crate) fn map(&self, request: &MapRequest) -> Result<u64> {
+    pub(crate) fn map(&self, range: IovaRange, request: &MapRequest<'_>) -> Result<u64> {
         let mut spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
         let mut space = self.space.lock();
         loop {
-            spare = match space.areas.reserve(request.range, spare) {
+            spare = match space.areas.reserve(range, spare) {
                 Ok(()) => break,
                 Err((Conflict::Area, _)) => return Err(EEXIST),
                 Err((Conflict::Unmapping, spare)) => spare,
@@ -227,25 +240,26 @@ impl IoPagetable {
         }
         let payer = space.payer.clone();
         drop(space);
-        self.map_reserved(&domains, request, payer)
+        self.map_reserved(&domains, range, request, payer)
     }
 
     fn map_reserved(
         &self,
         domains: &Domains,
-        request: &MapRequest,
+        range: IovaRange,
+        request: &MapRequest<'_>,
         payer: Option<Arc<Payer>>,
     ) -> Result<u64> {
-        let filled = self.fill(domains, request, payer);
+        let filled = self.fill(domains, range, request, payer);
         let mut space = self.space.lock();
         match filled {
             Ok(mapping) => {
-                let runs = mapping.runs.count();
-                space.publish(request.range, mapping);
+                let runs = mapping.run_count();
+                space.publish(range, mapping);
                 Ok(runs)
             }
             Err(e) => {
-                space.areas.release(request.range);
+                space.areas.release(range);
                 Err(e)
             }
         }
@@ -254,36 +268,34 @@ impl IoPagetable {
     fn fill(
         &self,
         domains: &Domains,
-        request: &MapRequest,
+        range: IovaRange,
+        request: &MapRequest<'_>,
         payer: Option<Arc<Payer>>,
     ) -> Result<Mapping> {
-        if !self.window.contains(&request.range) || !domains.accept(request.range) {
+        if !self.window.contains(&range) || !domains.accept(range) {
             return Err(EINVAL);
         }
         let payer = match payer.filter(|payer| payer.is_current()) {
             Some(payer) => payer,
             None => Payer::current()?,
         };
-        let npages = request.range.len() >> PAGE_SHIFT;
-        let charge = Charge::new(payer, npages)?;
-        let mut pinner = Pinner::new(npages, request.prot.write)?;
-        let mut fill = Fill::new(domains, request.range, request.prot);
+        let npages = page_count(range);
+        let charge = Charge::new(payer, npages, request.accounting)?;
+        let mut pinner = request.source.pinning(npages, request.prot.write)?;
+        let mut fill = Fill::new(domains, range, request.prot);
         let mut done = 0;
         while done < npages {
             if done > 0 {
                 task::breathe()?;
                 self.check_alive()?;
             }
-            let vaddr = request.vaddr.wrapping_add(done << PAGE_SHIFT);
-            let mut batch = pinner.pin(vaddr, npages - done)?;
+            let at = request.source.start().wrapping_add(done << PAGE_SHIFT);
+            let batch = pinner.pin(at, npages - done)?;
             done += batch.npages();
-            while let Some(run) = batch.next_run() {
-                fill.add(run)?;
-            }
+            fill.add(batch)?;
         }
-        Ok(Mapping {
-            runs: fill.finish()?,
-            charge,
+        Ok(Mapping::Own {
+            memory: Memory::new(fill.finish()?, charge),
             prot: request.prot,
         })
     }
@@ -327,12 +339,12 @@ impl IoPagetable {
         domains.unmap(|| {
             taken
                 .iter()
-                .flat_map(|(area, mapping)| mapping.runs.strides(area))
+                .flat_map(|(area, mapping)| mapping.strides(area))
         });
         let mut done = Unmapped::default();
         let mut gone = Usage::default();
         for (area, mapping) in taken.iter() {
-            done.runs = done.runs.wrapping_add(mapping.runs.count());
+            done.runs = done.runs.wrapping_add(mapping.run_count());
             gone.add(area, mapping);
         }
         done.bytes = gone.bytes;
@@ -365,186 +377,15 @@ impl IoPagetable {
         Ok(())
     }
 
-    /// Takes devices of one group in. With `onto`, the group must get a domain too: it is called
-    /// with one after the other, until one suits.
+    /// Removes everything, for good. There are no domains.
     ///
-    /// # Errors
-    ///
-    /// * `EADDRINUSE`: something is mapped in a reserved region or outside of the aperture.
-    /// * `EINVAL`: no address would be left, or no domain suits.
-    /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
-    pub(crate) fn admit(&self, newcomers: &[Newcomer<'_>], onto: Option<Onto<'_>>) -> Result {
-        let mut domains = self.domains.write_killable()?;
-        self.check_alive()?;
-        let mut reserved = KVec::new();
-        let mut msi_window = None;
-        let mut has_msi = false;
-        for newcomer in newcomers {
-            if self.enforce_snoop && !newcomer.dev.can_enforce_snoop() {
-                return Err(EINVAL);
-            }
-            for region in newcomer.dev.reserved_regions()? {
-                let range = region.range();
-                if self.space.lock().areas.is_taken(range) {
-                    return Err(EADDRINUSE);
-                }
-                match region {
-                    Reserved::SoftwareMsi(range) => msi_window = Some(range.first()),
-                    Reserved::Msi(_) => has_msi = true,
-                    Reserved::Range(_) => {}
-                }
-                reserved.push((newcomer.id, range), GFP_KERNEL_ACCOUNT)?;
-            }
-        }
-        domains
-            .reserved
-            .reserve(reserved.len(), GFP_KERNEL_ACCOUNT)?;
-        // Where hardware has a window of its own, none is wanted.
-        let msi_window = msi_window.filter(|_| !has_msi);
-        if let (Some(onto), Some(lead)) = (onto, newcomers.first()) {
-            self.choose_domain(&mut domains, lead.dev, msi_window, &reserved, onto)?;
-        }
-        for entry in reserved {
-            // There is room: it was reserved above.
-            domains.reserved.push(entry, GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(())
-    }
-
-    fn choose_domain(
-        &self,
-        domains: &mut Domains,
-        dev: &OwnedDevice,
-        msi_window: Option<u64>,
-        reserved: &[(u32, IovaRange)],
-        onto: Onto<'_>,
-    ) -> Result {
-        let enforces_snoop = dev.can_enforce_snoop();
-        for slot in &mut domains.list {
-            if slot.domain.enforces_snoop() != enforces_snoop {
-                continue;
-            }
-            match onto(&slot.domain) {
-                Ok(()) => {
-                    slot.groups += 1;
-                    return Ok(());
-                }
-                Err(e) if e == EINVAL => {}
-                Err(e) => return Err(e),
-            }
-        }
-        let domain = Arc::new(Domain::new(dev)?, GFP_KERNEL_ACCOUNT)?;
-        self.check_domain(domains, &domain, reserved)?;
-        if let Some(base) = msi_window {
-            domain.set_msi_window(base)?;
-        }
-        domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        self.fill_domain(&domain)?;
-        if let Err(e) = onto(&domain) {
-            self.empty_domain(&domain);
-            return Err(e);
-        }
-        // There is room: it was reserved above.
-        Ok(domains
-            .list
-            .push(Slot { domain, groups: 1 }, GFP_KERNEL_ACCOUNT)?)
-    }
-
-    /// Whether a new domain suits the space: its pages, its aperture, what is mapped already.
-    fn check_domain(
-        &self,
-        domains: &Domains,
-        domain: &Domain,
-        reserved: &[(u32, IovaRange)],
-    ) -> Result {
-        let smallest = 1u64.checked_shl(domain.pgsize_bitmap().trailing_zeros());
-        let pages_fit = smallest.is_some_and(|size| size <= PAGE_SIZE as u64);
-        if !pages_fit || (self.enforce_snoop && !domain.enforces_snoop()) {
-            return Err(EINVAL);
-        }
-        let aperture = domain.aperture().ok_or(EINVAL)?;
-        let window = self.window.intersection(&aperture).ok_or(EINVAL)?;
-        if domains.usable_ranges(window, reserved)?.is_empty() {
-            return Err(EINVAL);
-        }
-        let space = self.space.lock();
-        let fits = space
-            .areas
-            .live()
-            .all(|(range, _)| aperture.contains(&range));
-        if fits {
-            Ok(())
-        } else {
-            Err(EADDRINUSE)
-        }
-    }
-
-    /// Maps every area into a domain that no device uses yet. No map or unmap is under way.
-    fn fill_domain(&self, domain: &Domain) -> Result {
-        let space = self.space.lock();
-        let mut result = Ok(());
-        let mut filled = 0;
-        for (range, mapping) in space.areas.live() {
-            result = fill_area(domain, range, mapping);
-            if result.is_ok() {
-                filled += 1;
-                result = task::breathe();
-            }
-            if result.is_err() {
-                break;
-            }
-        }
-        if result.is_err() {
-            for (range, mapping) in space.areas.live().take(filled) {
-                domain.unmap(mapping.runs.strides(range));
-            }
-        }
-        result
-    }
-
-    /// Unmaps every area from a domain that no device uses any more.
-    fn empty_domain(&self, domain: &Domain) {
-        let space = self.space.lock();
-        let strides = space
-            .areas
-            .live()
-            .flat_map(|(range, mapping)| mapping.runs.strides(range));
-        domain.unmap(strides);
-    }
-
-    /// Undoes [`Self::admit`] for devices that are blocked, or in another space, by now.
-    ///
-    /// `off` is the domain that the group was on, if the group goes as a whole.
-    pub(crate) fn dismiss(&self, is_leaving: impl Fn(u32) -> bool, off: Option<&Arc<Domain>>) {
-        let mut domains = self.domains.write();
-        domains.reserved.retain(|(id, _)| !is_leaving(*id));
-        let Some(off) = off else { return };
-        domains.list.retain(|slot| {
-            if !Arc::ptr_eq(&slot.domain, off) {
-                return true;
-            }
-            slot.groups -= 1;
-            if slot.groups == 0 {
-                self.empty_domain(&slot.domain);
-            }
-            slot.groups > 0
-        });
-    }
-
-    /// The ranges that can be mapped with the devices attached now, in order.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, `EINTR`.
-    pub(crate) fn usable_ranges(&self) -> Result<KVec<IovaRange>> {
-        let domains = self.domains.read_killable()?;
-        domains.usable_ranges(self.window, &[])
-    }
-
-    /// Removes everything, for good. No device is attached.
+    /// Who is killed meanwhile does not wait for maps that do: what is left goes with the last
+    /// reference to the space.
     pub(crate) fn destroy(&self) {
         self.dying.store(true, Relaxed);
-        let domains = self.domains.write();
+        let Ok(domains) = self.domains.write_killable() else {
+            return;
+        };
         let areas = {
             let mut space = self.space.lock();
             space.usage = Usage::default();
@@ -555,26 +396,10 @@ impl IoPagetable {
     }
 }
 
-/// Maps one area into one domain, all of it or nothing.
-fn fill_area(domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
-    for (iova, run) in mapping.runs.placed(range.first()) {
-        if let Err(e) = domain.map(iova, run, mapping.prot) {
-            let done = iova
-                .checked_sub(1)
-                .and_then(|last| IovaRange::new(range.first(), last));
-            if let Some(done) = done {
-                domain.unmap(mapping.runs.strides(done));
-            }
-            return Err(e);
-        }
-    }
-    Ok(())
-}
-
 impl Space {
     fn publish(&mut self, range: IovaRange, mapping: Mapping) {
         self.usage.add(range, &mapping);
-        let payer = mapping.charge.payer();
+        let payer = mapping.charge().payer();
         if !self
             .payer
             .as_ref()
@@ -583,20 +408,5 @@ impl Space {
             self.payer = Some(payer.clone());
         }
         self.areas.publish(range, mapping);
-    }
-}
-
-impl Usage {
-    fn add(&mut self, area: IovaRange, mapping: &Mapping) {
-        let charged = mapping.charge.locked_pages() << PAGE_SHIFT;
-        self.areas = self.areas.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(area.len());
-        self.charged = self.charged.wrapping_add(charged);
-    }
-
-    fn subtract(&mut self, other: &Self) {
-        self.areas = self.areas.wrapping_sub(other.areas);
-        self.bytes = self.bytes.wrapping_sub(other.bytes);
-        self.charged = self.charged.wrapping_sub(other.charged);
     }
 }

@@ -9,11 +9,11 @@ use crate::{
     },
     io_pagetable::{
         IoPagetable,
-        MapRequest, //
+        MapRequest,
+        Source, //
     },
     iova::IovaRange,
     kapi::{
-        domain::Prot,
         trace,
         user, //
     },
@@ -37,10 +37,7 @@ use kernel::{
         },
         Arc, //
     },
-    uaccess::{
-        UserPtr,
-        UserSlice, //
-    },
+    uaccess::UserPtr, //
 };
 
 /// What an IOASID names.
@@ -54,7 +51,12 @@ pub(crate) struct Ioas {
 }
 
 impl Ioas {
-    fn new(window: IovaRange, enforce_snoop: bool) -> Result<Arc<Self>> {
+    /// An empty address space.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(window: IovaRange, enforce_snoop: bool) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 users: Atomic::new(0),
@@ -79,6 +81,8 @@ impl Deref for Ioas {
 }
 
 /// A use of an address space, which cannot be freed meanwhile.
+///
+/// Only one that is in use already can be used once more by a clone.
 pub(crate) struct IoasUser {
     ioas: Arc<Ioas>,
     id: u32,
@@ -99,6 +103,12 @@ impl IoasUser {
     /// Whether the two use the same address space.
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.ioas, &other.ioas)
+    }
+}
+
+impl Clone for IoasUser {
+    fn clone(&self) -> Self {
+        Self::new(self.ioas.clone(), self.id)
     }
 }
 
@@ -153,9 +163,7 @@ fn iova_window(cmd: &IoasidAlloc) -> Result<IovaRange> {
 
 /// `IOMMU_IOASID_FREE`: `arg` points to the id.
 pub(crate) fn free(ctx: &Context, arg: UserPtr) -> Result<isize> {
-    let mut id = [0u8; 4];
-    UserSlice::new(arg, id.len()).reader().read_slice(&mut id)?;
-    ctx.free_ioas(ioasid(i32::from_ne_bytes(id))?)?;
+    ctx.free_ioas(ioasid(user::read(arg)?)?)?;
     Ok(0)
 }
 
@@ -170,61 +178,57 @@ fn op_target(ctx: &Context, op: &DmaOp) -> Result<(u32, Arc<Ioas>)> {
 
 /// `IOMMU_MAP_DMA`, in type1v2's order of checks.
 pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
-    let cmd: MapDma = user::read_whole(arg)?;
-    let (ioasid, ioas) = op_target(ctx, &cmd.op)?;
-    const PROT: u32 = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
-    if cmd.argsz < MapDma::PAYLOAD || cmd.flags & !(PROT | VFIO_DMA_MAP_FLAG_VADDR) != 0 {
+    let MapDma { op, map } = user::read_whole(arg)?;
+    let (ioasid, ioas) = op_target(ctx, &op)?;
+    if map.is_short() || map.flags & !(VfioMap::ACCESS | VFIO_DMA_MAP_FLAG_VADDR) != 0 {
         return Err(EINVAL);
     }
-    if cmd.flags & VFIO_DMA_MAP_FLAG_VADDR != 0 {
+    if map.flags & VFIO_DMA_MAP_FLAG_VADDR != 0 {
         return Err(EOPNOTSUPP);
     }
-    let range = IovaRange::with_len(cmd.iova, cmd.size)?;
-    let memory = IovaRange::with_len(cmd.vaddr, cmd.size)?;
-    if cmd.flags & PROT == 0 || !range.is_aligned(PAGE) || !memory.is_aligned(PAGE) {
+    let range = IovaRange::with_len(map.iova, map.size)?;
+    let memory = IovaRange::with_len(map.vaddr, map.size)?;
+    if map.flags & VfioMap::ACCESS == 0 || !range.is_aligned(PAGE) || !memory.is_aligned(PAGE) {
         return Err(EINVAL);
     }
     let request = MapRequest {
-        range,
-        vaddr: cmd.vaddr,
-        prot: Prot {
-            read: cmd.flags & VFIO_DMA_MAP_FLAG_READ != 0,
-            write: cmd.flags & VFIO_DMA_MAP_FLAG_WRITE != 0,
-        },
+        source: Source::User(map.vaddr),
+        prot: map.prot(),
+        accounting: ctx.accounting(),
     };
-    trace::map(ioasid, cmd.iova, cmd.size, || ioas.map(&request))?;
+    trace::map(ioasid, map.iova, map.size, || ioas.map(range, &request))?;
     Ok(0)
 }
 
 /// `IOMMU_UNMAP_DMA`, in type1v2's order of checks.
 pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
-    const SIZE: usize = offset_of!(UnmapDma, size);
-    let cmd: UnmapDma = user::read_whole(arg)?;
-    let (ioasid, ioas) = op_target(ctx, &cmd.op)?;
+    const SIZE: usize = offset_of!(UnmapDma, unmap) + offset_of!(VfioUnmap, size);
+    let UnmapDma { op, unmap } = user::read_whole(arg)?;
+    let (ioasid, ioas) = op_target(ctx, &op)?;
     const UNSUPPORTED: u32 = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_VADDR;
-    if cmd.argsz < UnmapDma::PAYLOAD || cmd.flags & !(UNSUPPORTED | VFIO_DMA_UNMAP_FLAG_ALL) != 0 {
+    if unmap.is_short() || unmap.flags & !(UNSUPPORTED | VFIO_DMA_UNMAP_FLAG_ALL) != 0 {
         return Err(EINVAL);
     }
-    if cmd.flags & UNSUPPORTED != 0 {
+    if unmap.flags & UNSUPPORTED != 0 {
         return Err(EOPNOTSUPP);
     }
-    let range = unmap_range(&cmd)?;
+    let range = unmap_range(&unmap)?;
     // What cannot be written to should fail before anything is unmapped, not after.
-    user::write_u64(arg, SIZE, cmd.size)?;
-    let unmapped = trace::unmap(ioasid, cmd.iova, cmd.size, || ioas.unmap(range))?;
+    user::write_u64(arg, SIZE, unmap.size)?;
+    let unmapped = trace::unmap(ioasid, unmap.iova, unmap.size, || ioas.unmap(range))?;
     user::write_u64(arg, SIZE, unmapped.bytes)?;
     Ok(0)
 }
 
-fn unmap_range(cmd: &UnmapDma) -> Result<IovaRange> {
-    if cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0 {
-        if cmd.iova != 0 || cmd.size != 0 {
+fn unmap_range(unmap: &VfioUnmap) -> Result<IovaRange> {
+    if unmap.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0 {
+        if unmap.iova != 0 || unmap.size != 0 {
             return Err(EINVAL);
         }
-        return IovaRange::new(0, u64::MAX).ok_or(EINVAL);
+        return Ok(IovaRange::ALL);
     }
-    if cmd.iova % PAGE != 0 || cmd.size % PAGE != 0 {
+    if unmap.iova % PAGE != 0 || unmap.size % PAGE != 0 {
         return Err(EINVAL);
     }
-    IovaRange::with_len(cmd.iova, cmd.size)
+    IovaRange::with_len(unmap.iova, unmap.size)
 }

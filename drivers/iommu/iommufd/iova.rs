@@ -19,6 +19,13 @@ pub(crate) struct IovaRange {
 }
 
 impl IovaRange {
+    /// All addresses.
+    // INVARIANT: As can be seen.
+    pub(crate) const ALL: Self = Self {
+        first: 0,
+        last: u64::MAX,
+    };
+
     /// Everything from `first` up to and including `last`, unless that is nothing.
     pub(crate) fn new(first: u64, last: u64) -> Option<Self> {
         // INVARIANT: Just checked.
@@ -38,6 +45,11 @@ impl IovaRange {
         Ok(Self { first, last })
     }
 
+    /// Everything from `first` up to but not including `next`, unless that is nothing.
+    pub(crate) fn until(first: u64, next: u64) -> Option<Self> {
+        next.checked_sub(1).and_then(|last| Self::new(first, last))
+    }
+
     /// The lowest 2^`width` addresses; `width` is 1 to 64.
     pub(crate) fn with_width(width: u32) -> Option<Self> {
         let spare = 64u32.checked_sub(width)?;
@@ -53,6 +65,12 @@ impl IovaRange {
     /// The last address, which belongs to the range.
     pub(crate) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// What of the range lies behind `last`.
+    pub(crate) fn behind(&self, last: u64) -> Option<Self> {
+        last.checked_add(1)
+            .and_then(|next| Self::new(next, self.last))
     }
 
     /// The number of bytes, 0 standing for all 2^64.
@@ -108,14 +126,8 @@ impl Iterator for Gaps<'_> {
             let Some(hole) = holes.min_by_key(|hole| hole.first) else {
                 return Some(rest);
             };
-            self.rest = hole
-                .last
-                .checked_add(1)
-                .and_then(|first| IovaRange::new(first, rest.last));
-            let before = hole
-                .first
-                .checked_sub(1)
-                .and_then(|last| IovaRange::new(rest.first, last));
+            self.rest = rest.behind(hole.last);
+            let before = IovaRange::until(rest.first, hole.first);
             if before.is_some() {
                 return before;
             }
@@ -170,12 +182,40 @@ mod tests {
     }
 
     #[test]
+    fn intersection() {
+        const TOP: u64 = u64::MAX;
+        for (a, b, both) in [
+            (range(0, 9), range(5, 19), Some(range(5, 9))),
+            (range(0, 99), range(5, 19), Some(range(5, 19))),
+            (range(0, 9), range(9, 9), Some(range(9, 9))),
+            (range(0, TOP), range(TOP, TOP), Some(range(TOP, TOP))),
+            (range(0, 9), range(10, TOP), None),
+        ] {
+            assert_eq!(a.intersection(&b), both);
+            assert_eq!(b.intersection(&a), both);
+        }
+    }
+
+    #[test]
     fn alignment() {
         assert!(range(0x1000, 0x1fff).is_aligned(0x1000));
         assert!(range(0, u64::MAX).is_aligned(0x1_0000));
         assert!(!range(0x1000, 0x1ffe).is_aligned(0x1000));
         assert!(!range(0x800, 0x1fff).is_aligned(0x1000));
         assert!(!range(0x1000, 0x1fff).is_aligned(0x4000));
+    }
+
+    #[test]
+    fn alignment_by_page_size() {
+        for shift in [12, 14, 16] {
+            let page = 1u64 << shift;
+            assert!(range(0, page - 1).is_aligned(page));
+            assert!(range(3 * page, 5 * page - 1).is_aligned(page));
+            assert!(range(u64::MAX - page + 1, u64::MAX).is_aligned(page));
+            assert!(!range(page / 2, 2 * page - 1).is_aligned(page));
+            assert!(!range(page, page + page / 2 - 1).is_aligned(page));
+            assert!(!range(page, 2 * page).is_aligned(page));
+        }
     }
 
     #[test]
@@ -196,6 +236,16 @@ mod tests {
         check(range(0, 99), &[range(0, 9)], &[range(10, 99)]);
         check(range(0, 99), &[range(90, u64::MAX)], &[range(0, 89)]);
         check(range(0, 99), &[range(0, u64::MAX)], &[]);
+        check(
+            range(0, u64::MAX),
+            &[range(u64::MAX, u64::MAX), range(0, 0)],
+            &[range(1, u64::MAX - 1)],
+        );
+        check(
+            range(0, 99),
+            &[range(10, 10), range(11, 11), range(99, 99)],
+            &[range(0, 9), range(12, 98)],
+        );
         check(
             range(10, 99),
             &[range(20, 60), range(30, 40), range(61, 70), range(0, 5)],

@@ -9,8 +9,11 @@
 pub(crate) mod account;
 pub(crate) mod device;
 pub(crate) mod domain;
+pub(crate) mod hw_info;
+pub(crate) mod memfd;
 pub(crate) mod node;
 pub(crate) mod pin;
+pub(crate) mod run;
 pub(crate) mod rwsem;
 pub(crate) mod task;
 pub(crate) mod trace;

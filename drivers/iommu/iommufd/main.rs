@@ -53,11 +53,15 @@ mod domains;
 mod exports;
 mod fill;
 mod group;
+mod hwpt;
 mod io_pagetable;
 mod ioas;
 mod iova;
 #[allow(unsafe_code)]
 mod kapi;
+mod mapping;
+mod msi;
+mod native;
 mod pages;
 mod registry;
 mod show;
@@ -71,6 +75,9 @@ module! {
     authors: ["The iommufd developers"],
     description: "I/O address spaces for userspace (/dev/iommu)",
     license: "GPL",
+    // Together they make udev create the node before the module is loaded, and the kernel load
+    // it when the node is opened. The second has the number of `MINOR`.
+    alias: ["devname:iommu", "char-major-10-249"],
     imports_ns: ["IOMMUFD_INTERNAL"],
     params: {
         allow_unsafe_interrupts: bool {
@@ -79,6 +86,10 @@ module! {
         },
     },
 }
+
+/// The node's minor number, one of those for local use. It is fixed so that the node can be there
+/// before the module is.
+const MINOR: i32 = 249;
 
 /// The module: its device node, and a file in debugfs that shows all contexts.
 #[pin_data]
@@ -96,7 +107,7 @@ impl kernel::InPlaceModule for Iommufd {
         let dir = debugfs::Dir::new(c"iommufd");
         try_pin_init!(Self {
             contexts <- registry.clone()?.debugfs_file(&dir),
-            node <- Node::register(c"iommu", 0o660, registry?),
+            node <- Node::register(c"iommu", 0o660, MINOR, registry?),
             dir,
         })
     }
@@ -117,13 +128,16 @@ impl MiscDevice for Context {
     fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let ptr = UserPtr::from_addr(arg);
         match cmd {
+            cmd if native::container::is_for_container(cmd, arg) => {
+                native::container::ioctl(&ctx, cmd, arg)
+            }
             uapi::IOMMU_CHECK_EXTENSION => Ok(check_extension(arg)),
             uapi::IOMMU_DEVICE_GET_INFO => device::get_info(&ctx, ptr),
             uapi::IOMMU_IOASID_ALLOC => ioas::alloc(&ctx, ptr),
             uapi::IOMMU_IOASID_FREE => ioas::free(&ctx, ptr),
             uapi::IOMMU_MAP_DMA => ioas::map_dma(&ctx, ptr),
             uapi::IOMMU_UNMAP_DMA => ioas::unmap_dma(&ctx, ptr),
-            _ => Err(ENOTTY),
+            _ => native::ioctl(&ctx, cmd, ptr),
         }
     }
 

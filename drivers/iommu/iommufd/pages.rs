@@ -8,16 +8,23 @@
 use crate::{
     iova::IovaRange,
     kapi::{
-        pin::PinnedRun,
+        run::{
+            PinnedRun,
+            Span, //
+        },
         task, //
     },
 };
 use core::{
     iter,
-    mem::size_of, //
+    mem::size_of,
+    slice, //
 };
 use kernel::{
-    page::PAGE_SIZE,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*, //
 };
 
@@ -44,12 +51,16 @@ impl Runs {
         }
     }
 
-    /// Appends a run.
+    /// Appends a run, or has the last run go on with it.
     ///
     /// # Errors
     ///
     /// `ENOMEM`; the run is unpinned then.
     pub(crate) fn push(&mut self, run: PinnedRun) -> Result {
+        let last = self.rest.last_mut().and_then(|chunk| chunk.last_mut());
+        let Err(run) = last.unwrap_or(&mut self.first).append(run) else {
+            return Ok(());
+        };
         if self.rest.last().is_none_or(|chunk| chunk.len() == CHUNK) {
             let chunk = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
             self.rest.push(chunk, GFP_KERNEL_ACCOUNT)?;
@@ -58,38 +69,69 @@ impl Runs {
         Ok(chunk.push(run, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// The run appended last.
-    pub(crate) fn last(&self) -> &PinnedRun {
-        self.rest
-            .last()
-            .and_then(|chunk| chunk.last())
-            .unwrap_or(&self.first)
-    }
-
     /// The number of runs.
-    pub(crate) fn count(&self) -> u64 {
-        let counts = self.rest.iter().map(|chunk| chunk.len() as u64);
-        counts.fold(1, u64::wrapping_add)
+    pub(crate) fn count(&self) -> usize {
+        // All chunks but the last are full.
+        let last = self.rest.last().map_or(0, |chunk| chunk.len());
+        1 + self.rest.len().saturating_sub(1) * CHUNK + last
     }
 
-    fn iter(&self) -> impl Iterator<Item = &PinnedRun> {
-        let rest = self.rest.iter().flat_map(|chunk| chunk.iter());
-        Iterator::chain(iter::once(&self.first), rest)
-    }
-
-    /// All runs, each with its I/O address in an area that begins at `first`.
-    pub(crate) fn placed(&self, first: u64) -> impl Iterator<Item = (u64, &PinnedRun)> {
-        self.iter().scan(first, |next, run| {
-            let iova = *next;
-            *next = iova.wrapping_add(run.len());
-            Some((iova, run))
+    /// The runs but for the first `skip` and the last `keep`, in slices.
+    pub(crate) fn slices(&self, skip: usize, keep: usize) -> impl Iterator<Item = &[PinnedRun]> {
+        let end = self.count().saturating_sub(keep);
+        let mut at = skip;
+        iter::from_fn(move || {
+            let most = end.checked_sub(at).filter(|most| *most > 0)?;
+            let slice = match at.checked_sub(1) {
+                None => slice::from_ref(&self.first),
+                Some(at) => self.rest.get(at / CHUNK)?.get(at % CHUNK..)?,
+            };
+            let slice = slice.get(..most).unwrap_or(slice);
+            at += slice.len();
+            Some(slice)
         })
     }
 
-    /// The parts to unmap `area` in, which these runs make up: a domain cannot cut what was
-    /// mapped in one call, so each part is made of whole runs.
-    pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
-        let mut runs = self.iter();
+    /// Whether devices may write to the memory.
+    pub(crate) fn writable(&self) -> bool {
+        self.first.writable()
+    }
+
+    /// What the pages from number `skip` on are mapped as in `area`: each span with its I/O
+    /// address.
+    pub(crate) fn placed(
+        &self,
+        mut skip: u64,
+        area: IovaRange,
+    ) -> impl Iterator<Item = (u64, Span)> + '_ {
+        let mut rest = Some(area);
+        let spans = self.slices(0, 0).flatten().filter_map(move |run| {
+            let span = run.span().after(skip);
+            skip = skip.saturating_sub(run.len() >> PAGE_SHIFT);
+            span
+        });
+        spans.map_while(move |span| {
+            let all = rest?;
+            let part = IovaRange::with_len(all.first(), span.len())
+                .ok()
+                .and_then(|part| part.intersection(&all))
+                .unwrap_or(all);
+            rest = all.behind(part.last());
+            let npages = part.len() >> PAGE_SHIFT;
+            Some((part.first(), Span { npages, ..span }))
+        })
+    }
+
+    /// The parts to unmap `area` in, which the pages from number `skip` on make up: a domain
+    /// cannot cut what was mapped in one call, so that each part ends where physical memory does
+    /// not go on.
+    pub(crate) fn strides(
+        &self,
+        skip: u64,
+        area: IovaRange,
+    ) -> impl Iterator<Item = IovaRange> + '_ {
+        let mut skip = skip << PAGE_SHIFT;
+        let mut runs = self.slices(0, 0).flatten().peekable();
         let mut rest = Some(area);
         iter::from_fn(move || {
             let all = rest.take()?;
@@ -97,9 +139,14 @@ impl Runs {
                 return Some(all);
             }
             let mut len = 0u64;
-            while len < STRIDE {
-                let Some(run) = runs.next() else { break };
-                len = len.saturating_add(run.len());
+            while let Some(run) = runs.next() {
+                let skipped = skip.min(run.len());
+                skip -= skipped;
+                len = len.saturating_add(run.len() - skipped);
+                let goes_on = runs.peek().is_some_and(|next| run.is_followed_by(next));
+                if len >= STRIDE && !goes_on {
+                    break;
+                }
             }
             let Some(part) = IovaRange::with_len(all.first(), len)
                 .ok()
@@ -107,7 +154,7 @@ impl Runs {
             else {
                 return Some(all);
             };
-            rest = IovaRange::new(part.last() + 1, all.last());
+            rest = all.behind(part.last());
             Some(part)
         })
     }

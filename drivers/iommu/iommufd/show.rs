@@ -41,6 +41,9 @@ pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result 
         pause()?;
         match objects.get(id) {
             Some(Object::Ioas(space)) => ioas(id, &space, f)?,
+            Some(Object::Hwpt(hwpt)) => {
+                writeln!(f, "hwpt:\t{} ioasid {}", id, hwpt.ioas().id())?;
+            }
             Some(Object::Device(group)) => device(id, &group, f)?,
             None => {}
         }

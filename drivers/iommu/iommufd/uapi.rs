@@ -3,7 +3,10 @@
 //! The structures of `include/uapi/linux/iommu.h`, with their layout checked against it.
 
 use crate::{
-    kapi::user::Sized32,
+    kapi::{
+        domain::Prot,
+        user::Sized32, //
+    },
     sys, //
 };
 use core::mem::{
@@ -35,6 +38,7 @@ pub(crate) use sys::{
     iommu_extension_IOMMU_EXT_IOVA_WINDOW as IOMMU_EXT_IOVA_WINDOW,
     iommu_extension_IOMMU_EXT_MAP_TYPE1V2 as IOMMU_EXT_MAP_TYPE1V2,
     iommu_extension_IOMMU_EXT_MULTIDEV_GROUP as IOMMU_EXT_MULTIDEV_GROUP,
+    VFIO_TYPE1v2_IOMMU as VFIO_TYPE1V2_IOMMU,
     IOMMU_DEVICE_INFO_ADDR_WIDTH,
     IOMMU_DEVICE_INFO_CAPS,
     IOMMU_DEVICE_INFO_ENFORCE_SNOOP,
@@ -42,13 +46,21 @@ pub(crate) use sys::{
     IOMMU_IOASID_ENFORCE_SNOOP,
     IOMMU_IOASID_IOVA_WINDOW,
     IOMMU_IOASID_TYPE_KERNEL_TYPE1V2,
+    VFIO_BASE,
+    VFIO_DMA_CC_IOMMU,
     VFIO_DMA_MAP_FLAG_READ,
     VFIO_DMA_MAP_FLAG_VADDR,
     VFIO_DMA_MAP_FLAG_WRITE,
     VFIO_DMA_UNMAP_FLAG_ALL,
     VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
     VFIO_DMA_UNMAP_FLAG_VADDR,
-    VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, //
+    VFIO_IOMMU_INFO_CAPS,
+    VFIO_IOMMU_INFO_PGSIZES,
+    VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
+    VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+    VFIO_NOIOMMU_IOMMU,
+    VFIO_TYPE1_IOMMU,
+    VFIO_UNMAP_ALL, //
 };
 
 /// `struct iommu_device_info`.
@@ -82,6 +94,49 @@ pub(crate) struct CapRange {
     pub(crate) end: u64,
 }
 
+/// `struct vfio_iommu_type1_dma_map`.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
+pub(crate) struct VfioMap {
+    pub(crate) argsz: u32,
+    pub(crate) flags: u32,
+    pub(crate) vaddr: u64,
+    pub(crate) iova: u64,
+    pub(crate) size: u64,
+}
+
+/// `struct vfio_iommu_type1_dma_unmap`.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
+pub(crate) struct VfioUnmap {
+    pub(crate) argsz: u32,
+    pub(crate) flags: u32,
+    pub(crate) iova: u64,
+    pub(crate) size: u64,
+}
+
+/// `struct vfio_iommu_type1_info`.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
+pub(crate) struct VfioInfo {
+    pub(crate) argsz: u32,
+    pub(crate) flags: u32,
+    pub(crate) iova_pgsizes: u64,
+    pub(crate) cap_offset: u32,
+    pub(crate) pad: u32,
+}
+
+/// `struct vfio_iommu_type1_info_dma_avail`, padded to a multiple of 8 bytes.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
+pub(crate) struct CapDmaAvail {
+    pub(crate) id: u16,
+    pub(crate) version: u16,
+    pub(crate) next: u32,
+    pub(crate) avail: u32,
+    pub(crate) pad: u32,
+}
+
 /// `struct iommu_ioasid_alloc`.
 #[repr(C)]
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
@@ -109,11 +164,7 @@ pub(crate) struct DmaOp {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
 pub(crate) struct MapDma {
     pub(crate) op: DmaOp,
-    pub(crate) argsz: u32,
-    pub(crate) flags: u32,
-    pub(crate) vaddr: u64,
-    pub(crate) iova: u64,
-    pub(crate) size: u64,
+    pub(crate) map: VfioMap,
 }
 
 /// `struct iommu_ioasid_dma_op` with `struct vfio_iommu_type1_dma_unmap`.
@@ -121,20 +172,32 @@ pub(crate) struct MapDma {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Clone, Copy)]
 pub(crate) struct UnmapDma {
     pub(crate) op: DmaOp,
-    pub(crate) argsz: u32,
-    pub(crate) flags: u32,
-    pub(crate) iova: u64,
-    pub(crate) size: u64,
+    pub(crate) unmap: VfioUnmap,
 }
 
-impl MapDma {
-    /// Size of the payload.
-    pub(crate) const PAYLOAD: u32 = (size_of::<Self>() - size_of::<DmaOp>()) as u32;
+impl VfioMap {
+    /// What devices may do, of the flags.
+    pub(crate) const ACCESS: u32 = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+
+    /// Whether userspace says that it is shorter than it must be.
+    pub(crate) fn is_short(&self) -> bool {
+        (self.argsz as usize) < size_of::<Self>()
+    }
+
+    /// What devices may do.
+    pub(crate) fn prot(&self) -> Prot {
+        Prot {
+            read: self.flags & VFIO_DMA_MAP_FLAG_READ != 0,
+            write: self.flags & VFIO_DMA_MAP_FLAG_WRITE != 0,
+        }
+    }
 }
 
-impl UnmapDma {
-    /// Size of the payload.
-    pub(crate) const PAYLOAD: u32 = (size_of::<Self>() - size_of::<DmaOp>()) as u32;
+impl VfioUnmap {
+    /// As [`VfioMap::is_short`].
+    pub(crate) fn is_short(&self) -> bool {
+        (self.argsz as usize) < size_of::<Self>()
+    }
 }
 
 impl Sized32 for IoasidAlloc {
@@ -161,13 +224,13 @@ impl Sized32 for MapDma {
     }
 
     fn known(&self) -> usize {
-        known_with_payload(self.argsz, Self::PAYLOAD)
+        known_with_payload::<VfioMap>(self.map.argsz)
     }
 }
 
 /// By VFIO's rule, what a payload's own size covers may be anything.
-fn known_with_payload(argsz: u32, payload: u32) -> usize {
-    size_of::<DmaOp>().saturating_add(argsz.max(payload) as usize)
+fn known_with_payload<T>(argsz: u32) -> usize {
+    size_of::<DmaOp>().saturating_add(size_of::<T>().max(argsz as usize))
 }
 
 impl Sized32 for UnmapDma {
@@ -178,7 +241,7 @@ impl Sized32 for UnmapDma {
     }
 
     fn known(&self) -> usize {
-        known_with_payload(self.argsz, Self::PAYLOAD)
+        known_with_payload::<VfioUnmap>(self.unmap.argsz)
     }
 }
 
@@ -225,19 +288,30 @@ same_layout!(
     nr_iovas == nr_iovas,
     reserved == reserved
 );
+same_layout!(
+    VfioMap,
+    sys::vfio_iommu_type1_dma_map,
+    argsz == argsz,
+    flags == flags,
+    vaddr == vaddr,
+    iova == iova,
+    size == size
+);
+same_layout!(
+    VfioUnmap,
+    sys::vfio_iommu_type1_dma_unmap,
+    argsz == argsz,
+    flags == flags,
+    iova == iova,
+    size == size
+);
+// The payload comes right behind the head.
+static_assert!(offset_of!(MapDma, map) == size_of::<DmaOp>());
+static_assert!(offset_of!(UnmapDma, unmap) == size_of::<DmaOp>());
+static_assert!(size_of::<VfioInfo>() == size_of::<sys::vfio_iommu_type1_info>());
 static_assert!(
-    MapDma::PAYLOAD as usize == size_of::<sys::vfio_iommu_type1_dma_map>()
-        && offset_of!(MapDma, vaddr) - size_of::<DmaOp>()
-            == offset_of!(sys::vfio_iommu_type1_dma_map, vaddr)
-        && offset_of!(MapDma, iova) - size_of::<DmaOp>()
-            == offset_of!(sys::vfio_iommu_type1_dma_map, iova)
-        && offset_of!(MapDma, size) - size_of::<DmaOp>()
-            == offset_of!(sys::vfio_iommu_type1_dma_map, size)
+    offset_of!(VfioInfo, cap_offset) == offset_of!(sys::vfio_iommu_type1_info, cap_offset)
 );
 static_assert!(
-    UnmapDma::PAYLOAD as usize == size_of::<sys::vfio_iommu_type1_dma_unmap>()
-        && offset_of!(UnmapDma, iova) - size_of::<DmaOp>()
-            == offset_of!(sys::vfio_iommu_type1_dma_unmap, iova)
-        && offset_of!(UnmapDma, size) - size_of::<DmaOp>()
-            == offset_of!(sys::vfio_iommu_type1_dma_unmap, size)
+    offset_of!(CapDmaAvail, avail) == offset_of!(sys::vfio_iommu_type1_info_dma_avail, avail)
 );

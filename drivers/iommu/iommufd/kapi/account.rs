@@ -8,6 +8,7 @@ use crate::sys;
 use core::ptr::NonNull;
 use kernel::{
     bindings,
+    error::to_result,
     mm::Mm,
     page::PAGE_SHIFT,
     prelude::*,
@@ -76,7 +77,10 @@ impl Payer {
         unsafe { sys::iommufd_add_pinned_vm(self.mm.as_raw(), npages as c_long) }
     }
 
-    fn lock(&self, npages: isize, limit: isize) -> Result {
+    fn lock_for_user(&self, npages: isize) -> Result {
+        // SAFETY: Has no preconditions.
+        let limit = unsafe { sys::iommufd_memlock_limit() } >> PAGE_SHIFT;
+        let limit = isize::try_from(limit).unwrap_or(isize::MAX);
         let mut old = self.locked_vm().load(Relaxed);
         loop {
             let new = old.checked_add(npages).ok_or(ENOMEM)?;
@@ -91,6 +95,23 @@ impl Payer {
     }
 }
 
+impl Payer {
+    /// Charges the process, or takes a charge back; only the former can fail.
+    fn lock_for_process(&self, npages: isize, more: bool) -> Result {
+        // SAFETY: `mm` is valid while we hold a reference; its users are alive: the current
+        // process when charging, the reference of the caller when a charge is taken back.
+        to_result(unsafe { bindings::account_locked_vm(self.mm.as_raw(), npages as c_ulong, more) })
+    }
+
+    fn unlock_for_process(&self, npages: isize) {
+        // What a process that is gone had locked went with it.
+        if let Some(_alive) = self.mm.mmget_not_zero() {
+            // Taking back cannot fail.
+            let _ = self.lock_for_process(npages, false);
+        }
+    }
+}
+
 impl Drop for Payer {
     fn drop(&mut self) {
         // SAFETY: By the type invariant we own a reference, and give it up here.
@@ -98,45 +119,61 @@ impl Drop for Payer {
     }
 }
 
+/// Which limit pinned memory counts against; either way the limit is `RLIMIT_MEMLOCK`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accounting {
+    /// All that the user's processes have locked in this way.
+    User,
+    /// All that the process has locked, by `mlock()` too.
+    Process,
+}
+
 /// Pages that a [`Payer`] is charged for, until this is dropped.
 ///
-/// The address space's `pinned_vm` always moves by them; the user's locked memory does so unless
-/// the caller had `CAP_IPC_LOCK`.
+/// The address space's `pinned_vm` always moves by them; the locked memory of the user or of the
+/// process does so unless the caller had `CAP_IPC_LOCK`.
 pub(crate) struct Charge {
     payer: Arc<Payer>,
-    /// The pages, times two, plus one if they count against the user's limit: every area has a
-    /// charge, so that it should be small.
+    /// The pages, times four, plus one of [`Self::USER`] and [`Self::PROCESS`] if they count
+    /// against a limit: every area has a charge, so that it should be small.
     packed: u64,
 }
 
 impl Charge {
+    const USER: u64 = 1;
+    const PROCESS: u64 = 2;
+    const LIMIT_BITS: u32 = 2;
+    const LIMITS: u64 = (1 << Self::LIMIT_BITS) - 1;
+
     /// Charges `npages`, below 2^52, to `payer`, which must be the current process.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`: the user's locked memory would exceed the process's `RLIMIT_MEMLOCK`.
-    pub(crate) fn new(payer: Arc<Payer>, npages: u64) -> Result<Self> {
+    /// `ENOMEM`: the locked memory would exceed the process's `RLIMIT_MEMLOCK`.
+    pub(crate) fn new(payer: Arc<Payer>, npages: u64, accounting: Accounting) -> Result<Self> {
         let count = isize::try_from(npages).map_err(|_| ENOMEM)?;
         // SAFETY: Has no preconditions.
-        let locked = !unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) };
-        if locked {
-            // SAFETY: Has no preconditions.
-            let limit = unsafe { sys::iommufd_memlock_limit() } >> PAGE_SHIFT;
-            payer.lock(count, isize::try_from(limit).unwrap_or(isize::MAX))?;
-        }
+        let exempt = unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) };
+        let limit = match accounting {
+            _ if exempt => 0,
+            Accounting::User => {
+                payer.lock_for_user(count)?;
+                Self::USER
+            }
+            Accounting::Process => {
+                payer.lock_for_process(count, true)?;
+                Self::PROCESS
+            }
+        };
         payer.add_pinned(count);
         Ok(Self {
             payer,
-            packed: (npages << 1) | u64::from(locked),
+            packed: (npages << Self::LIMIT_BITS) | limit,
         })
     }
 
     fn npages(&self) -> u64 {
-        self.packed >> 1
-    }
-
-    fn is_locked(&self) -> bool {
-        self.packed & 1 != 0
+        self.packed >> Self::LIMIT_BITS
     }
 
     /// Who pays.
@@ -144,13 +181,9 @@ impl Charge {
         &self.payer
     }
 
-    /// The pages that count against the user's limit.
-    pub(crate) fn locked_pages(&self) -> u64 {
-        if self.is_locked() {
-            self.npages()
-        } else {
-            0
-        }
+    /// Whether the pages count against a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.packed & Self::LIMITS != 0
     }
 }
 
@@ -159,8 +192,12 @@ impl Drop for Charge {
         // CAST: It came from an `isize`, which is at least twice as large as any memory.
         let count = self.npages() as isize;
         self.payer.add_pinned(-count);
-        if self.is_locked() {
-            self.payer.locked_vm().fetch_sub(count, Relaxed);
+        match self.packed & Self::LIMITS {
+            Self::USER => {
+                self.payer.locked_vm().fetch_sub(count, Relaxed);
+            }
+            Self::PROCESS => self.payer.unlock_for_process(count),
+            _ => {}
         }
     }
 }

@@ -203,6 +203,17 @@ impl OwnedDevice {
         )
     }
 
+    /// Whether the device may send message-signalled interrupts.
+    pub(crate) fn has_interrupts(&self) -> bool {
+        // SAFETY: The device is bound to a driver, and so it is there.
+        unsafe { sys::iommufd_has_interrupts(self.as_raw()) }
+    }
+
+    /// Whether the device may keep translations of its own (PCI's ATS).
+    pub(crate) fn can_cache_translations(&self) -> bool {
+        capable(&self.dev, bindings::iommu_cap_IOMMU_CAP_PCI_ATS_SUPPORTED)
+    }
+
     /// The regions that the device's space must leave out.
     ///
     /// # Errors

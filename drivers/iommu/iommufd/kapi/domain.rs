@@ -8,7 +8,10 @@ use crate::{
     iova::IovaRange,
     kapi::{
         device::OwnedDevice,
-        pin::PinnedRun,
+        run::{
+            PinnedRun,
+            Span, //
+        },
         task, //
     },
     sys,
@@ -23,10 +26,16 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
     warn_on, //
 };
+
+/// As many runs are mapped in one call: their list is on the stack.
+const LIST: usize = 32;
 
 /// What devices may do with mapped memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,14 +81,15 @@ unsafe impl Sync for Domain {}
 impl Domain {
     /// Makes an empty domain in a format that `dev`'s IOMMU understands.
     ///
-    /// Devices whose IOMMU can ignore their no-snoop attribute get a domain that does so.
+    /// Devices whose IOMMU can ignore their no-snoop attribute get a domain that does so. `flags`
+    /// are those of `IOMMU_HWPT_ALLOC` that ask the IOMMU driver for something.
     ///
     /// # Errors
     ///
-    /// `ENODEV`, `EOPNOTSUPP`: the IOMMU has no paging domains. `ENOMEM`.
-    pub(crate) fn new(dev: &OwnedDevice) -> Result<Self> {
+    /// `ENODEV`, `EOPNOTSUPP`: the IOMMU has no such paging domains. `ENOMEM`.
+    pub(crate) fn new(dev: &OwnedDevice, flags: u32) -> Result<Self> {
         // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group.
-        let domain = unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), 0) };
+        let domain = unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), flags) };
         let mut domain = Self {
             // INVARIANT: A new domain is nobody else's.
             ptr: NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?,
@@ -137,24 +147,108 @@ impl Domain {
         }
     }
 
-    /// Maps `run` at `iova`. The pages stay pinned until they are unmapped again.
+    /// What is mapped at `iova`, if anything is.
+    pub(crate) fn translate(&self, iova: u64) -> Option<u64> {
+        // SAFETY: The domain is valid.
+        let address = unsafe { bindings::iommu_iova_to_phys(self.as_raw(), iova) };
+        (address != 0).then_some(address)
+    }
+
+    /// Maps the page at physical address `doorbell`, which was mapped in another domain for
+    /// interrupts, at `iova`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what the IOMMU driver says.
+    pub(crate) fn map_doorbell(&self, iova: u64, doorbell: u64) -> Result {
+        let prot = bindings::IOMMU_WRITE | bindings::IOMMU_NOEXEC | bindings::IOMMU_MMIO;
+        // SAFETY: The domain is valid; addresses and size are multiples of the page size.
+        to_result(unsafe {
+            bindings::iommu_map(
+                self.as_raw(),
+                iova as c_ulong,
+                doorbell,
+                PAGE_SIZE,
+                prot as c_int,
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        })
+    }
+
+    /// Maps `runs`, one after the other, from `iova` on. The pages stay pinned until they are
+    /// unmapped again.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, or what the IOMMU driver says; the domain is then as before.
-    pub(crate) fn map(&self, iova: u64, run: &PinnedRun, prot: Prot) -> Result {
+    pub(crate) fn map(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
+        if let [run] = runs {
+            return self.map_span(iova, run.span(), prot);
+        }
+        let mut list = [const { MaybeUninit::uninit() }; LIST];
+        // SAFETY: There is room for `LIST` entries, and no more are asked for.
+        unsafe { bindings::sg_init_table(list.as_mut_ptr().cast(), LIST as c_uint) };
+        let mut next = iova;
+        for some in runs.chunks(LIST) {
+            match self.map_list(next, some, &mut list, prot) {
+                Ok(len) => next = next.wrapping_add(len),
+                Err(e) => {
+                    self.unmap(IovaRange::until(iova, next).into_iter());
+                    return Err(e);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps a part of a run at `iova`; see [`Self::map`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map`].
+    pub(crate) fn map_span(&self, iova: u64, span: Span, prot: Prot) -> Result {
         // SAFETY: The domain is valid. Addresses and sizes are multiples of the page size, which
         // its smallest page does not exceed (checked when it was taken into service).
         to_result(unsafe {
             bindings::iommu_map(
                 self.as_raw(),
                 iova as c_ulong,
-                run.pfn() << PAGE_SHIFT,
-                (run.npages() << PAGE_SHIFT) as usize,
+                span.pfn << PAGE_SHIFT,
+                span.len() as usize,
                 prot.bits(),
                 bindings::GFP_KERNEL_ACCOUNT,
             )
         })
+    }
+
+    /// Maps as many runs as an initialised list has room for, and says how long they are: where
+    /// an IOMMU has to be told of new mappings, that is once for all of them.
+    fn map_list(
+        &self,
+        iova: u64,
+        runs: &[PinnedRun],
+        list: &mut [MaybeUninit<bindings::scatterlist>; LIST],
+        prot: Prot,
+    ) -> Result<u64> {
+        for (run, entry) in runs.iter().zip(list.iter_mut()) {
+            // CAST: The length of a run is 1 GiB at most.
+            let len = run.len() as c_uint;
+            // SAFETY: The entry is initialised; the pages exist, for they are pinned.
+            unsafe { sys::iommufd_sg_set(entry.as_mut_ptr(), run.pfn() as c_ulong, len) };
+        }
+        // SAFETY: As in `map_span`; the list has an entry for each run.
+        let mapped = unsafe {
+            bindings::iommu_map_sg(
+                self.as_raw(),
+                iova as c_ulong,
+                list.as_mut_ptr().cast(),
+                runs.len() as c_uint,
+                prot.bits(),
+                bindings::GFP_KERNEL_ACCOUNT,
+            )
+        };
+        // CAST: Negative values are error codes, which fit.
+        u64::try_from(mapped).map_err(|_| Error::from_errno(mapped as c_int))
     }
 
     /// Removes the mappings of `ranges`, then makes sure that no IOTLB still has them.

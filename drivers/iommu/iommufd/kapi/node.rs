@@ -58,7 +58,8 @@ unsafe impl<T: NodeFile> Send for Node<T> {}
 unsafe impl<T: NodeFile> Sync for Node<T> {}
 
 impl<T: NodeFile> Node<T> {
-    /// Registers `/dev/<name>`, the only node of the module, with `mode` and a minor number of the kernel's choice.
+    /// Registers `/dev/<name>`, the only node of the module, with `mode` and the number `minor`;
+    /// with one of the kernel's choice if another module has that.
     ///
     /// # Errors
     ///
@@ -66,6 +67,7 @@ impl<T: NodeFile> Node<T> {
     pub(crate) fn register(
         name: &'static CStr,
         mode: u16,
+        minor: i32,
         shared: T::Shared,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
@@ -74,11 +76,19 @@ impl<T: NodeFile> Node<T> {
             dev <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
                 let mut raw = MiscDeviceOptions { name }.into_raw::<T>();
                 raw.mode = mode;
+                raw.minor = minor;
                 FILE_OPERATIONS.store(raw.fops.addr(), Release);
                 NODE.store(slot.addr(), Release);
                 // SAFETY: `slot` is valid for writing.
                 unsafe { slot.write(raw) };
                 // SAFETY: The slot is pinned, and the registration taken back before it goes.
+                let registered = to_result(unsafe { bindings::misc_register(slot) });
+                if registered != Err(EBUSY) {
+                    return registered;
+                }
+                // SAFETY: It failed, so the slot is this function's alone.
+                unsafe { (*slot).minor = ANY_MINOR };
+                // SAFETY: As above.
                 to_result(unsafe { bindings::misc_register(slot) })
             }),
         })
@@ -107,6 +117,10 @@ impl<T: NodeFile> PinnedDrop for Node<T> {
         unsafe { bindings::misc_deregister(self.dev.get()) }
     }
 }
+
+/// Stands for a minor number of the kernel's choice.
+// CAST: It is 255.
+const ANY_MINOR: i32 = bindings::MISC_DYNAMIC_MINOR as i32;
 
 /// The address of the only [`Node`] there is.
 static NODE: Atomic<usize> = Atomic::new(0);

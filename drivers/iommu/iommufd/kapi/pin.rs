@@ -5,102 +5,35 @@
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h);
 //! see `Documentation/core-api/pin_user_pages.rst`.
 
-use crate::sys;
-use core::{
-    mem::{
-        forget,
-        MaybeUninit, //
+use crate::{
+    kapi::run::{
+        Level,
+        PinnedRun, //
     },
-    num::NonZeroU64,
+    sys,
 };
+use core::mem::MaybeUninit;
 use kernel::{
     bindings,
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*, //
 };
 
-/// At most this many pages are pinned in one call.
-const BATCH: u64 = 2048;
+/// At most this many single pages are pinned in one call: as many as one page table maps.
+pub(super) const BATCH: u64 = PAGE_SIZE as u64 / 8;
 
 /// Up to this many pages are pinned without allocating.
 const SMALL: usize = 16;
 
-type PagePtr = *mut bindings::page;
-
-/// A run of physically contiguous pages, pinned until this is dropped.
-///
-/// Packed into 8 bytes, because scattered memory needs one for each page: from the lowest bit,
-/// 23 bits of page count, one that says whether the device may write, 40 bits of page frame number.
-///
-/// # Invariants
-///
-/// The count is not zero, and this owns one pin (`FOLL_PIN | FOLL_LONGTERM`) on each page.
-pub(crate) struct PinnedRun(NonZeroU64);
-
-impl PinnedRun {
-    const COUNT_BITS: u32 = 23;
-    const COUNT_MAX: u64 = (1 << Self::COUNT_BITS) - 1;
-    const WRITABLE: u64 = 1 << Self::COUNT_BITS;
-    const PFN_SHIFT: u32 = Self::COUNT_BITS + 1;
-
-    fn pack(pfn: u64, npages: u64, writable: bool) -> Option<Self> {
-        let writable = if writable { Self::WRITABLE } else { 0 };
-        NonZeroU64::new((pfn << Self::PFN_SHIFT) | writable | npages).map(Self)
-    }
-
-    /// The first page frame number.
-    pub(crate) fn pfn(&self) -> u64 {
-        self.0.get() >> Self::PFN_SHIFT
-    }
-
-    /// How many pages there are, at least one.
-    pub(crate) fn npages(&self) -> u64 {
-        self.0.get() & Self::COUNT_MAX
-    }
-
-    /// Its length in bytes.
-    pub(crate) fn len(&self) -> u64 {
-        self.npages() << PAGE_SHIFT
-    }
-
-    fn writable(&self) -> bool {
-        self.0.get() & Self::WRITABLE != 0
-    }
-
-    /// Takes `next` into this run if it goes on where this one ends; else gives it back.
-    pub(crate) fn append(&mut self, next: Self) -> Result<(), Self> {
-        let end = self.pfn().wrapping_add(self.npages());
-        let follows = end == next.pfn() && self.writable() == next.writable();
-        let npages = self.npages().wrapping_add(next.npages());
-        if !follows || npages > Self::COUNT_MAX {
-            return Err(next);
-        }
-        let Some(merged) = Self::pack(self.pfn(), npages, self.writable()) else {
-            return Err(next);
-        };
-        // INVARIANT: The pins of both go over to the merged run; neither old one drops them.
-        forget(next);
-        forget(core::mem::replace(self, merged));
-        Ok(())
-    }
-}
-
-impl Drop for PinnedRun {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant, the pages exist.
-        let page = unsafe { sys::iommufd_pfn_to_page(self.pfn() as c_ulong) };
-        // SAFETY: By the type invariant, we own a pin on each page of the run.
-        unsafe {
-            bindings::unpin_user_page_range_dirty_lock(
-                page,
-                self.npages() as c_ulong,
-                self.writable(),
-            )
-        }
-    }
-}
+pub(super) type PagePtr = *mut bindings::page;
 
 /// Pins the current process's memory, a batch at a time.
+///
+/// Huge pages are pinned as a whole, with one pin: of a folio, all pages stay where they are
+/// as long as there is one on any.
 pub(crate) struct Pinner {
     writable: bool,
     small: [MaybeUninit<PagePtr>; SMALL],
@@ -137,6 +70,25 @@ impl Pinner {
     ///   pinned for long (device memory, some files).
     /// * `ENOMEM`, `EINTR` (a fatal signal), and what faulting the page in returns.
     pub(crate) fn pin(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
+        if npages <= SMALL as u64 {
+            return self.pin_pages(vaddr, npages);
+        }
+        // SAFETY: Has no preconditions: it looks at the page table, and only that.
+        if unsafe { sys::iommufd_maps_single_pages(vaddr as c_ulong) } {
+            let to_next_table = BATCH - (vaddr >> PAGE_SHIFT) % BATCH;
+            return self.pin_pages(vaddr, npages.min(to_next_table));
+        }
+        let writable = self.writable;
+        let mut batch = self.pin_pages(vaddr, 1)?;
+        if let [page] = *batch.pages {
+            // SAFETY: The batch has a pin on the page.
+            let order = unsafe { sys::iommufd_leaf_order(vaddr as c_ulong, page, writable) };
+            batch.widen(order, vaddr >> PAGE_SHIFT, npages);
+        }
+        Ok(batch)
+    }
+
+    fn pin_pages(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
         let room = match self.large.spare_capacity_mut() {
             [] => &mut self.small[..],
             large => large,
@@ -156,6 +108,8 @@ impl Pinner {
             Ok(got) => Ok(Batch {
                 // SAFETY: The first `got <= want` slots are initialised, and borrowed with `self`.
                 pages: unsafe { core::slice::from_raw_parts(slots, got) },
+                level: Level::PAGE,
+                each: 1,
                 writable: self.writable,
             }),
             Err(_) => Err(match Error::from_errno(got) {
@@ -171,27 +125,61 @@ impl Pinner {
 ///
 /// # Invariants
 ///
-/// This owns one pin on each of `pages`.
+/// This owns a pin on each of `pages`. If `each` is more than one then there is one page, and the
+/// pin holds `each` contiguous pages from it on, which are in one block of `level`.
 pub(crate) struct Batch<'a> {
     pages: &'a [PagePtr],
+    level: Level,
+    each: u64,
     writable: bool,
 }
 
 impl Batch<'_> {
+    /// A batch of the `count` pages that `pages` points to.
+    ///
+    /// # Safety
+    ///
+    /// They are there while the result lives, which takes over one pin on each.
+    pub(super) unsafe fn new(pages: *const PagePtr, count: usize, writable: bool) -> Self {
+        // INVARIANT: By the contract.
+        Self {
+            // SAFETY: By the contract.
+            pages: unsafe { core::slice::from_raw_parts(pages, count) },
+            level: Level::PAGE,
+            each: 1,
+            writable,
+        }
+    }
+
     /// How many pages are left in the batch.
     pub(crate) fn npages(&self) -> u64 {
-        self.pages.len() as u64
+        self.each * self.pages.len() as u64
+    }
+
+    /// Has the only page stand for more: those, up to `most`, that follow in its block of
+    /// `1 << order` pages and number `vpn` in the process's memory.
+    fn widen(&mut self, order: u32, vpn: u64, most: u64) {
+        let Some(level) = Level::from_order(order) else {
+            return;
+        };
+        let block = 1u64 << order;
+        // INVARIANT: Blocks are aligned in both memories.
+        self.each = PinnedRun::limit(vpn, (block - vpn % block).min(most));
+        self.level = level;
     }
 
     /// Takes the longest run of contiguous pages from the front.
     pub(crate) fn next_run(&mut self) -> Option<PinnedRun> {
         let (&first, rest) = self.pages.split_first()?;
-        let npages = 1 + contiguous(first, rest);
         // SAFETY: The pointer is to a page that we hold a pin on.
         let pfn = unsafe { sys::iommufd_page_to_pfn(first) } as u64;
-        // INVARIANT: The pins go from the batch to the run.
-        let run = PinnedRun::pack(pfn, npages as u64, self.writable)?;
-        self.pages = self.pages.get(npages..)?;
+        let most = PinnedRun::limit(pfn, self.pages.len() as u64) as usize;
+        let count = most.min(1 + contiguous(first, rest));
+        let npages = self.each.wrapping_mul(count as u64);
+        let left = self.pages.get(count..)?;
+        // SAFETY: The batch gives up the pins on these pages, in the next line.
+        let run = unsafe { PinnedRun::new(pfn, npages, self.level, self.writable) }?;
+        self.pages = left;
         Some(run)
     }
 }
@@ -204,7 +192,7 @@ fn contiguous(first: PagePtr, pages: &[PagePtr]) -> usize {
     const STEP: usize = 16;
     let mut count = 0;
     let mut next = first.wrapping_add(1);
-    // Many at a time: huge pages are what this is called for most.
+    // Many at a time, as long as it lasts.
     for chunk in pages.chunks_exact(STEP) {
         let mut differ = 0;
         for (at, page) in chunk.iter().enumerate() {

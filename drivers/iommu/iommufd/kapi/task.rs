@@ -3,7 +3,10 @@
 //! What long operations ask of the current task. Would become part of `rust/kernel/task.rs`.
 
 use crate::sys;
-use kernel::prelude::*;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
 
 /// Gives way to others, and says whether the task was told to die.
 ///
@@ -19,6 +22,18 @@ pub(crate) fn breathe() -> Result {
         return Err(EINTR);
     }
     Ok(())
+}
+
+/// Whether the current task may exceed limits on resources.
+pub(crate) fn may_exceed_resources() -> bool {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::capable(bindings::CAP_SYS_RESOURCE as c_int) }
+}
+
+/// Whether the current task may do to devices what it likes.
+pub(crate) fn may_do_raw_io() -> bool {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::capable(bindings::CAP_SYS_RAWIO as c_int) }
 }
 
 /// Gives way to others; for steps that must be finished.

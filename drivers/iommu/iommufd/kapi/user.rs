@@ -114,12 +114,35 @@ pub(crate) fn write_bytes(ptr: UserPtr, offset: usize, bytes: &[u8]) -> Result {
         .write_slice(bytes)
 }
 
-fn read_argsz(ptr: UserPtr) -> Result<usize> {
-    let mut argsz = [0u8; 4];
-    UserSlice::new(ptr, argsz.len())
+/// Copies a value in.
+///
+/// # Errors
+///
+/// `EFAULT`: the pointer is bad.
+pub(crate) fn read<T: FromBytes + IntoBytes>(ptr: UserPtr) -> Result<T> {
+    let mut value = T::new_zeroed();
+    UserSlice::new(ptr, size_of::<T>())
         .reader()
-        .read_slice(&mut argsz)?;
-    Ok(u32::from_ne_bytes(argsz) as usize)
+        .read_slice(value.as_mut_bytes())?;
+    Ok(value)
+}
+
+/// Writes zeroes from `ptr + offset` on.
+///
+/// # Errors
+///
+/// `EFAULT`: the pointer is bad.
+pub(crate) fn clear(ptr: UserPtr, offset: usize, size: usize) -> Result {
+    let to = ptr.wrapping_byte_add(offset).as_mut_ptr();
+    // SAFETY: The function takes any user address and size.
+    match unsafe { sys::iommufd_clear_user(to, size as c_ulong) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
+    }
+}
+
+fn read_argsz(ptr: UserPtr) -> Result<usize> {
+    Ok(read::<u32>(ptr)? as usize)
 }
 
 fn read_prefix<T: Sized32>(ptr: UserPtr, len: usize) -> Result<T> {

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that is mapped once more: pinned and charged once, however often it is mapped.
+
+use super::{
+    place::Place,
+    IoPagetable, //
+};
+use crate::{
+    areas::Spare,
+    domains::Domains,
+    iova::IovaRange,
+    kapi::{
+        domain::Prot,
+        task, //
+    },
+    mapping::{
+        Mapping,
+        Part,
+        SharedRoom, //
+    },
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*, //
+};
+
+/// Neighbouring parts of memory, each as long as the area that it came from, or what of that was
+/// asked for.
+pub(crate) struct Parts(KVVec<(u64, Part)>);
+
+/// An area that a part goes to.
+struct Copied {
+    area: IovaRange,
+    mapping: Mapping,
+}
+
+impl IoPagetable {
+    /// The memory that is mapped in `range`, which is page-aligned and has no holes.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: it has holes. `ENOMEM`, `EINTR`.
+    pub(crate) fn parts(&self, range: IovaRange) -> Result<Parts> {
+        let mut parts = KVVec::new();
+        let mut rest = Some(range);
+        while let Some(todo) = rest {
+            task::breathe()?;
+            let (area, part) = self.share(todo.first(), SharedRoom::new()?)?;
+            let skipped = (todo.first() - area.first()) >> PAGE_SHIFT;
+            let piece = area.intersection(&todo).ok_or(ENOENT)?;
+            parts.push((piece.len(), part.after(skipped)), GFP_KERNEL_ACCOUNT)?;
+            rest = todo.behind(piece.last());
+        }
+        Ok(Parts(parts))
+    }
+
+    fn share(&self, iova: u64, room: SharedRoom) -> Result<(IovaRange, Part)> {
+        let mut space = self.space.lock();
+        let area = space.areas.live_at(iova).ok_or(ENOENT)?;
+        let mut shared = None;
+        space.areas.change(area.last(), |mapping| {
+            let part = mapping.share(room);
+            shared = Some(part.clone());
+            Mapping::Part(part)
+        });
+        Ok((area, shared.ok_or(ENOENT)?))
+    }
+
+    /// Maps parts of memory one behind the other, and says where.
+    ///
+    /// # Errors
+    ///
+    /// * `EPERM`: devices may not write to all of it.
+    /// * Those of [`Self::map_at`] that are not about memory of userspace.
+    pub(crate) fn map_parts(&self, parts: Parts, place: Place, prot: Prot) -> Result<IovaRange> {
+        let mut spares = KVVec::with_capacity(parts.0.len(), GFP_KERNEL_ACCOUNT)?;
+        for _ in &parts.0 {
+            spares.push(Spare::new()?, GFP_KERNEL_ACCOUNT)?;
+        }
+        let mut copied = KVVec::with_capacity(parts.0.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut mappings = KVVec::with_capacity(parts.0.len(), GFP_KERNEL_ACCOUNT)?;
+        for (len, part) in parts.0 {
+            mappings.push((len, Mapping::Part(part.with(prot)?)), GFP_KERNEL_ACCOUNT)?;
+        }
+        let domains = self.domains.read_killable()?;
+        self.check_alive()?;
+        let usable = self.usable_for(&domains, &place)?;
+        let mut space = self.space.lock();
+        let range = self.find(&mut space, &domains, &usable, &place)?;
+        let mut next = range.first();
+        for (len, mapping) in mappings {
+            let area = IovaRange::with_len(next, len)?;
+            copied.push(Copied { area, mapping }, GFP_KERNEL_ACCOUNT)?;
+            next = next.wrapping_add(len);
+        }
+        for (copy, spare) in copied.iter().zip(spares) {
+            // All of the range is free.
+            let _ = space.areas.reserve(copy.area, spare);
+        }
+        drop(space);
+        let filled = fill(&domains, &copied);
+        let mut space = self.space.lock();
+        for copy in copied {
+            match filled {
+                Ok(()) => space.publish(copy.area, copy.mapping),
+                Err(_) => space.areas.release(copy.area),
+            }
+        }
+        filled.map(|()| range)
+    }
+}
+
+/// Maps all of it into every domain, or nothing.
+fn fill(domains: &Domains, copied: &[Copied]) -> Result {
+    for (done, copy) in copied.iter().enumerate() {
+        let filled = task::breathe().and_then(|()| fill_one(domains, copy));
+        if filled.is_err() {
+            domains.unmap(|| {
+                let whole = copied.iter().take(done);
+                whole.flat_map(|copy| copy.mapping.strides(copy.area))
+            });
+            return filled;
+        }
+    }
+    Ok(())
+}
+
+fn fill_one(domains: &Domains, copy: &Copied) -> Result {
+    for (iova, span) in copy.mapping.placed(copy.area) {
+        if let Err(e) = domains.map_span(iova, span, copy.mapping.prot()) {
+            if let Some(done) = IovaRange::until(copy.area.first(), iova) {
+                domains.unmap(|| copy.mapping.strides(done));
+            }
+            return Err(e);
+        }
+    }
+    Ok(())
+}

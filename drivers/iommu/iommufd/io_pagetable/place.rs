@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Maps whose address the space may choose, and what userspace says about addresses.
+
+use super::{
+    IoPagetable,
+    MapRequest,
+    Space, //
+};
+use crate::{
+    areas::{
+        Conflict,
+        Spare, //
+    },
+    domains::{
+        Allowed,
+        Domains, //
+    },
+    iova::IovaRange,
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::lock::{
+        mutex::MutexBackend,
+        Guard, //
+    },
+};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Which addresses a map may get.
+pub(crate) enum Place {
+    /// These.
+    At(IovaRange),
+    /// As many on a multiple of `align`, a power of two.
+    Anywhere { len: u64, align: u64 },
+}
+
+impl IoPagetable {
+    /// As [`Self::map`], by mainline's rules. Returns where it is, and in how many runs.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region.
+    /// * `EEXIST`: something is mapped, or being mapped, in the range.
+    /// * `ENOSPC`: no address can be chosen.
+    /// * Those of [`Self::map`].
+    pub(crate) fn map_at(
+        &self,
+        place: Place,
+        request: &MapRequest<'_>,
+    ) -> Result<(IovaRange, u64)> {
+        let spare = Spare::new()?;
+        let domains = self.domains.read_killable()?;
+        self.check_alive()?;
+        let usable = self.usable_for(&domains, &place)?;
+        let mut space = self.space.lock();
+        let range = self.find(&mut space, &domains, &usable, &place)?;
+        if space.areas.reserve(range, spare).is_err() {
+            return Err(EEXIST);
+        }
+        let payer = space.payer.clone();
+        drop(space);
+        let runs = self.map_reserved(&domains, range, request, payer)?;
+        Ok((range, runs))
+    }
+
+    /// Where an address could be chosen, if one must be.
+    pub(super) fn usable_for(&self, domains: &Domains, place: &Place) -> Result<KVec<IovaRange>> {
+        let window =
+            IovaRange::new(PAGE, u64::MAX - PAGE).and_then(|sane| sane.intersection(&self.window));
+        match (place, window) {
+            (Place::Anywhere { .. }, Some(window)) => domains.usable_ranges(window, &[]),
+            _ => Ok(KVec::new()),
+        }
+    }
+
+    /// Finds a range that is free as long as `space` stays locked.
+    pub(super) fn find(
+        &self,
+        space: &mut Guard<'_, Space, MutexBackend>,
+        domains: &Domains,
+        usable: &[IovaRange],
+        place: &Place,
+    ) -> Result<IovaRange> {
+        loop {
+            let found = match *place {
+                Place::At(range) => {
+                    if !self.window.contains(&range) || !domains.accept(range) {
+                        return Err(EINVAL);
+                    }
+                    match space.areas.conflict(range) {
+                        None => return Ok(range),
+                        Some(Conflict::Area) => Err(EEXIST),
+                        Some(Conflict::Unmapping) => Ok(()),
+                    }
+                }
+                Place::Anywhere { len, align } => {
+                    let allowed = domains.allowed_of(usable);
+                    match space.areas.choose(allowed, len, align) {
+                        Some(range) => return Ok(range),
+                        None if space.areas.are_being_unmapped() => Ok(()),
+                        None => Err(ENOSPC),
+                    }
+                }
+            };
+            found?;
+            self.wait_for_unmap(space);
+        }
+    }
+
+    /// Sets where addresses may be chosen; nowhere in particular if `allowed` is empty.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`: some of it is reserved, or cannot be translated.
+    pub(crate) fn set_allowed(&self, allowed: Allowed) -> Result {
+        let mut domains = self.domains.write_killable()?;
+        self.check_alive()?;
+        let reserved = domains.reserved.iter().map(|(_, range)| *range);
+        let mut apertures = domains.list.iter().map(|slot| slot.domain.aperture());
+        if reserved.clone().any(|range| allowed.overlaps(range))
+            || !allowed.lie_in(self.window)
+            || !apertures.all(|aperture| aperture.is_none_or(|aperture| allowed.lie_in(aperture)))
+        {
+            return Err(EADDRINUSE);
+        }
+        let old = core::mem::replace(&mut domains.allowed, allowed);
+        self.space.lock().areas.forget_choices();
+        drop(domains);
+        drop(old);
+        Ok(())
+    }
+
+    /// Whether domains may use pages larger than the kernel's.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    pub(crate) fn large_pages(&self) -> Result<bool> {
+        Ok(self.domains.read_killable()?.large_pages)
+    }
+
+    /// Says whether domains may use pages larger than the kernel's.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: some may be in use. `EINTR`.
+    pub(crate) fn set_large_pages(&self, wanted: bool) -> Result {
+        let mut domains = self.domains.write_killable()?;
+        let in_use = !domains.list.is_empty() && !self.space.lock().areas.is_empty();
+        if domains.large_pages && !wanted && in_use {
+            return Err(EINVAL);
+        }
+        domains.large_pages = wanted;
+        Ok(())
+    }
+}

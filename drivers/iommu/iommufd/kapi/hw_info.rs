@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an IOMMU says of itself. Would become part of `rust/kernel/iommu/device.rs`.
+//!
+//! C header: [`include/linux/iommu.h`](srctree/include/linux/iommu.h)
+
+use crate::{
+    kapi::device::OwnedDevice,
+    sys, //
+};
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    prelude::*, //
+};
+
+/// What the IOMMU of a device says of itself, in a structure of `<linux/iommufd.h>`.
+///
+/// # Invariants
+///
+/// `data` is NULL or an allocation of at least `len` bytes that this owns.
+pub(crate) struct IommuInfo {
+    data: *mut c_void,
+    len: u32,
+    kind: u32,
+}
+
+impl IommuInfo {
+    /// Which structure it is.
+    pub(crate) fn kind(&self) -> u32 {
+        self.kind
+    }
+
+    /// The structure; nothing if the IOMMU has none.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        if self.data.is_null() {
+            return &[];
+        }
+        // SAFETY: By the type invariant; the driver has initialised what it returned.
+        unsafe { core::slice::from_raw_parts(self.data.cast::<u8>(), self.len as usize) }
+    }
+}
+
+impl Drop for IommuInfo {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; it takes NULL, too.
+        unsafe { bindings::kfree(self.data) }
+    }
+}
+
+impl OwnedDevice {
+    /// What the device's IOMMU says of itself; `kind` is the structure that is wanted, or 0.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`: the IOMMU does not have that structure. `ENOMEM`.
+    pub(crate) fn iommu_info(&self, kind: u32) -> Result<IommuInfo> {
+        let mut info = IommuInfo {
+            data: core::ptr::null_mut(),
+            len: 0,
+            kind,
+        };
+        // SAFETY: The device is behind an IOMMU; what is returned is for the caller to free.
+        let data =
+            unsafe { sys::iommufd_hw_info(self.as_raw(), &raw mut info.len, &raw mut info.kind) };
+        // INVARIANT: An allocation of that length, or NULL.
+        info.data = from_err_ptr(data)?;
+        Ok(info)
+    }
+}

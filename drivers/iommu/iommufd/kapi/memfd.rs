@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pinning the pages of memory files for DMA. Would become part of `rust/kernel/mm/pin.rs`.
+//!
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+
+use super::pin::{
+    Batch,
+    PagePtr,
+    BATCH, //
+};
+use crate::sys;
+use kernel::{
+    bindings,
+    fs::LocalFile,
+    page::PAGE_SHIFT,
+    prelude::*, //
+};
+
+type FolioPtr = *mut bindings::folio;
+
+/// Pins what is in a memory file (memfd, shmem, hugetlbfs), a batch at a time.
+pub(crate) struct FilePinner<'a> {
+    file: &'a LocalFile,
+    writable: bool,
+    /// Room for what a batch needs; never anything in it.
+    folios: KVec<FolioPtr>,
+    /// As `folios`.
+    pages: KVec<PagePtr>,
+}
+
+impl<'a> FilePinner<'a> {
+    /// Prepares for pinning up to `npages` in all; `writable` if the device will write to them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(file: &'a LocalFile, npages: u64, writable: bool) -> Result<Self> {
+        // CAST: No larger than `BATCH`.
+        let room = npages.min(BATCH) as usize;
+        Ok(Self {
+            file,
+            writable,
+            folios: KVec::with_capacity(room, GFP_KERNEL)?,
+            pages: KVec::with_capacity(room, GFP_KERNEL)?,
+        })
+    }
+
+    /// Pins pages from `offset` in the file on: at least one, at most `npages`.
+    ///
+    /// `offset` is a multiple of the page size.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: it is no memory file, or ends before.
+    /// * `ENOMEM`, and what finding the pages returns.
+    pub(crate) fn pin(&mut self, offset: u64, npages: u64) -> Result<Batch<'_>> {
+        let want = npages.min(BATCH);
+        let last = offset.checked_add((want << PAGE_SHIFT) - 1).ok_or(EINVAL)?;
+        let last = i64::try_from(last).map_err(|_| EINVAL)?;
+        let mut into_first: c_ulong = 0;
+        let slots = self.folios.as_mut_ptr();
+        // SAFETY: The file is open; there is room for as many folios as there are pages.
+        let got = unsafe {
+            bindings::memfd_pin_folios(
+                self.file.as_ptr(),
+                offset as i64,
+                last,
+                slots,
+                want.min(self.folios.capacity() as u64) as c_uint,
+                &raw mut into_first,
+            )
+        };
+        let got = match usize::try_from(got) {
+            Ok(0) => return Err(EINVAL),
+            Ok(got) => got,
+            Err(_) => return Err(Error::from_errno(got as c_int)),
+        };
+        // SAFETY: The function has filled in that many.
+        let folios = unsafe { core::slice::from_raw_parts(slots, got) };
+        self.spread(folios, (into_first as u64) >> PAGE_SHIFT, want)
+    }
+
+    /// Makes one pin on each of `folios` one pin on each of their pages, of which the first
+    /// `skip`, and those behind the first `want`, are not wanted.
+    fn spread(&mut self, folios: &[FolioPtr], skip: u64, want: u64) -> Result<Batch<'_>> {
+        let pages = self.pages.as_mut_ptr();
+        let mut count = 0usize;
+        let mut skip = skip;
+        for (done, folio) in folios.iter().enumerate() {
+            // SAFETY: We hold a pin on the folio.
+            let size = unsafe { sys::iommufd_folio_nr_pages(*folio) } as u64;
+            let some = size.saturating_sub(skip).min(want - count as u64);
+            let added = match some.checked_sub(1) {
+                None => false,
+                Some(0) => true,
+                // SAFETY: As above; what is added is for the other pages of this folio.
+                Some(more) => unsafe { bindings::folio_add_pins(*folio, more as c_uint) == 0 },
+            };
+            if !added {
+                Self::give_up(folios.get(done..).unwrap_or_default());
+                // SAFETY: As at the end of this function.
+                drop(unsafe { Batch::new(pages, count, self.writable) });
+                return Err(ENOMEM);
+            }
+            for page in skip..skip + some {
+                // SAFETY: There is room for `want` pages, of which this is one.
+                let slot = unsafe { pages.add(count) };
+                let page = folio.cast::<bindings::page>().wrapping_add(page as usize);
+                // SAFETY: As above.
+                unsafe { slot.write(page) };
+                count += 1;
+            }
+            skip = 0;
+        }
+        // SAFETY: So many are filled in, each with a pin, and borrowed with `self`.
+        Ok(unsafe { Batch::new(pages, count, self.writable) })
+    }
+
+    fn give_up(folios: &[FolioPtr]) {
+        for folio in folios {
+            // SAFETY: We hold one pin on each of them.
+            unsafe { bindings::unpin_folio(*folio) };
+        }
+    }
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What an area holds: pinned memory, whole or in part, and what devices may do with it.
+//!
+//! Most memory is in one area, and lies in it. What `IOAS_COPY` puts into other areas as well is
+//! moved out of the first, behind a counted reference: it is pinned and charged once, and let go
+//! with the last area that has some of it.
+
+use crate::{
+    iova::IovaRange,
+    kapi::{
+        account::Charge,
+        domain::Prot,
+        run::Span, //
+    },
+    pages::Runs,
+};
+use core::mem::{
+    size_of,
+    MaybeUninit, //
+};
+use kernel::{
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::{
+        Arc,
+        UniqueArc, //
+    },
+};
+
+/// Pinned memory, and who pays for it. Dropping it unpins and uncharges, in this order.
+pub(crate) struct Memory {
+    runs: Runs,
+    charge: Charge,
+}
+
+/// The content of a live area.
+pub(crate) enum Mapping {
+    /// All of some memory that nobody else has.
+    Own { memory: Memory, prot: Prot },
+    /// A part of some memory that others may have as well.
+    Part(Part),
+}
+
+// Every area has one: it has to be small.
+static_assert!(size_of::<Option<Mapping>>() == 56);
+
+/// A part of shared memory.
+#[derive(Clone)]
+pub(crate) struct Part {
+    memory: Arc<Memory>,
+    /// How many pages of the memory come before this part.
+    skip: u64,
+    prot: Prot,
+}
+
+/// Where memory goes when it becomes shared, allocated before any lock is taken.
+pub(crate) struct SharedRoom(UniqueArc<MaybeUninit<Memory>>);
+
+impl SharedRoom {
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?))
+    }
+}
+
+impl Memory {
+    /// What was pinned, and charged for.
+    pub(crate) fn new(runs: Runs, charge: Charge) -> Self {
+        Self { runs, charge }
+    }
+}
+
+impl Part {
+    /// The part that begins `pages` further on.
+    pub(crate) fn after(&self, pages: u64) -> Self {
+        Self {
+            skip: self.skip.wrapping_add(pages),
+            ..self.clone()
+        }
+    }
+
+    /// The same memory with other rights, if it was pinned for them.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM`: devices may not write to it.
+    pub(crate) fn with(self, prot: Prot) -> Result<Self> {
+        if prot.write && !self.memory.runs.writable() {
+            return Err(EPERM);
+        }
+        Ok(Self { prot, ..self })
+    }
+}
+
+impl Mapping {
+    fn memory(&self) -> &Memory {
+        match self {
+            Self::Own { memory, .. } => memory,
+            Self::Part(part) => &part.memory,
+        }
+    }
+
+    fn skip(&self) -> u64 {
+        match self {
+            Self::Own { .. } => 0,
+            Self::Part(part) => part.skip,
+        }
+    }
+
+    /// What devices may do.
+    pub(crate) fn prot(&self) -> Prot {
+        match self {
+            Self::Own { prot, .. } | Self::Part(Part { prot, .. }) => *prot,
+        }
+    }
+
+    /// Who pays for the memory.
+    pub(crate) fn charge(&self) -> &Charge {
+        &self.memory().charge
+    }
+
+    /// In how many pieces the memory is that all or a part of is mapped.
+    pub(crate) fn run_count(&self) -> u64 {
+        self.memory().runs.count() as u64
+    }
+
+    /// All of the memory, if nobody else has it.
+    pub(crate) fn whole(&self) -> Option<&Runs> {
+        match self {
+            Self::Own { memory, .. } => Some(&memory.runs),
+            Self::Part(_) => None,
+        }
+    }
+
+    /// What is mapped in `area`, which this is the content of: each span with its I/O address.
+    pub(crate) fn placed(&self, area: IovaRange) -> impl Iterator<Item = (u64, Span)> + '_ {
+        self.memory().runs.placed(self.skip(), area)
+    }
+
+    /// The parts to unmap `area` in, which this is the content of.
+    pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
+        self.memory().runs.strides(self.skip(), area)
+    }
+
+    /// Makes what it holds a part of shared memory, if it is not that already.
+    pub(crate) fn share(self, room: SharedRoom) -> Part {
+        match self {
+            Self::Own { memory, prot } => Part {
+                memory: room.0.write(memory).into(),
+                skip: 0,
+                prot,
+            },
+            Self::Part(part) => part,
+        }
+    }
+}
+
+/// What an address space holds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Usage {
+    /// Number of areas.
+    pub(crate) areas: u64,
+    /// Bytes mapped, all of them pinned.
+    pub(crate) bytes: u64,
+    /// Those of them whose memory counts against a limit.
+    pub(crate) charged: u64,
+}
+
+impl Usage {
+    /// With one area more.
+    pub(crate) fn add(&mut self, area: IovaRange, mapping: &Mapping) {
+        self.areas = self.areas.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(area.len());
+        if mapping.charge().is_limited() {
+            self.charged = self.charged.wrapping_add(area.len());
+        }
+    }
+
+    /// Without the areas that make up `other`.
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.areas = self.areas.wrapping_sub(other.areas);
+        self.bytes = self.bytes.wrapping_sub(other.bytes);
+        self.charged = self.charged.wrapping_sub(other.charged);
+    }
+}
+
+/// The number of pages of a range that is made of whole pages.
+pub(crate) fn page_count(range: IovaRange) -> u64 {
+    range.len() >> PAGE_SHIFT
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Domains that userspace makes, and what a device's IOMMU says of itself.
+
+use super::{
+    uapi::*,
+    Command,
+    Reply, //
+};
+use crate::{
+    context::{
+        Context,
+        Object, //
+    },
+    group::Group,
+    hwpt::Hwpt,
+    kapi::user,
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    types::ScopeGuard,
+    uaccess::UserPtr, //
+};
+
+/// The group of the device `id`, which knows the device by that id.
+pub(super) fn device(ctx: &Context, id: u32) -> Result<Arc<Group>> {
+    match ctx.get(id) {
+        Some(Object::Device(group)) => Ok(group),
+        _ => Err(ENOENT),
+    }
+}
+
+impl HwptAlloc {
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP`: what is asked for is unknown, contradictory, or not served.
+    fn check_for_paging(&self) -> Result {
+        const PASSED_ON: u32 = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID;
+        let nest_with_faults = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_NEST_PARENT;
+        if self.flags & !(PASSED_ON | IOMMU_HWPT_FAULT_ID_VALID) != 0
+            || self.flags & nest_with_faults == nest_with_faults
+            || self.data_len != 0
+        {
+            return Err(EOPNOTSUPP);
+        }
+        Ok(())
+    }
+}
+
+impl Command for HwptAlloc {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if (self.data_type == 0) != (self.data_len == 0) {
+            return Err(EINVAL);
+        }
+        let group = device(ctx, self.dev_id)?;
+        match ctx.get(self.pt_id) {
+            Some(Object::Ioas(_)) => {}
+            // A domain inside a domain: no IOMMU driver is asked for it yet.
+            Some(Object::Hwpt(_)) => return Err(EOPNOTSUPP),
+            Some(Object::Device(_)) | None => return Err(EINVAL),
+        }
+        self.check_for_paging()?;
+        let ioas = ctx.use_ioas(self.pt_id).map_err(|_| EINVAL)?;
+        let hwpt = Hwpt::new(ioas.clone())?;
+        let id = ctx.reserve_id()?;
+        self.out_hwpt_id = id.number();
+        group.with_device(self.dev_id, |dev, seat| {
+            let for_driver = self.flags & !IOMMU_HWPT_FAULT_ID_VALID;
+            let seat = seat.filter(|_| dev.has_interrupts());
+            let before = seat.map(|seat| &**seat.domain());
+            ioas.add_domain(id.number(), dev, for_driver, before)
+        })?;
+        let undo = ScopeGuard::new(|| {
+            // It is there, and nobody else knows of it.
+            let _ = ioas.remove_domain(self.out_hwpt_id);
+        });
+        if self.flags & IOMMU_HWPT_FAULT_ID_VALID != 0 {
+            // There are no fault queues, so there is none of that id.
+            return Err(ENOENT);
+        }
+        reply.write(&self)?;
+        id.publish(Object::Hwpt(hwpt))?;
+        undo.dismiss();
+        Ok(())
+    }
+}
+
+impl Command for HwInfo {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if self.flags & !IOMMU_HW_INFO_FLAG_INPUT_TYPE != 0 || self.__reserved != [0; 3] {
+            return Err(EOPNOTSUPP);
+        }
+        if self.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE == 0 {
+            self.data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
+        }
+        let group = device(ctx, self.dev_id)?;
+        let (info, has_ats) = group.with_device(self.dev_id, |dev, _| {
+            Ok((
+                dev.iommu_info(self.data_type)?,
+                dev.can_cache_translations(),
+            ))
+        })?;
+        // CAST: User addresses fit; what does not is no address, and found to be none.
+        let to = UserPtr::from_addr(self.data_uptr as usize);
+        let room = self.data_len as usize;
+        let known = info.bytes().len().min(room);
+        user::write_bytes(to, 0, info.bytes().get(..known).unwrap_or_default())?;
+        user::clear(to, known, room - known)?;
+        self.data_len = u32::try_from(info.bytes().len()).map_err(|_| EOVERFLOW)?;
+        self.data_type = info.kind();
+        // Only what is served: neither dirty tracking nor PASIDs are, whatever hardware there is.
+        self.out_max_pasid_log2 = 0;
+        self.out_capabilities = if has_ats {
+            0
+        } else {
+            u64::from(IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED)
+        };
+        reply.write(&self)
+    }
+}

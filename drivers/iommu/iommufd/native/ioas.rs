@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Address spaces: making and destroying them, and which addresses they have.
+
+use super::{
+    uapi::*,
+    Command,
+    Reply, //
+};
+use crate::{
+    context::{
+        Context,
+        Object, //
+    },
+    domains::Allowed,
+    ioas::Ioas,
+    iova::IovaRange,
+    kapi::{
+        task,
+        user, //
+    },
+};
+use core::mem::size_of;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    uaccess::UserPtr, //
+};
+
+impl Command for Destroy {
+    fn run(self, ctx: &Context, _reply: &Reply) -> Result {
+        ctx.destroy(self.id)
+    }
+}
+
+impl Command for IoasAlloc {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if self.flags != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let id = ctx.reserve_id()?;
+        let ioas = Ioas::new(IovaRange::ALL, false)?;
+        self.out_ioas_id = id.number();
+        reply.write(&self)?;
+        id.publish(Object::Ioas(ioas))?;
+        Ok(())
+    }
+}
+
+/// The place of the element `index` in a list of ranges.
+fn element(list: u64, index: usize) -> UserPtr {
+    // CAST: User addresses fit; what does not is no address, and found to be none.
+    UserPtr::from_addr(list as usize).wrapping_byte_add(index.wrapping_mul(size_of::<UserRange>()))
+}
+
+impl Command for IoasIovaRanges {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let ranges = ctx.ioas(self.ioas_id)?.usable_ranges()?;
+        let room = self.num_iovas as usize;
+        for (index, range) in ranges.iter().enumerate().take(room) {
+            let range = UserRange {
+                start: range.first(),
+                last: range.last(),
+            };
+            user::write_bytes(element(self.allowed_iovas, index), 0, range.as_bytes())?;
+        }
+        self.num_iovas = u32::try_from(ranges.len()).map_err(|_| EOVERFLOW)?;
+        self.out_iova_alignment = PAGE_SIZE as u64;
+        reply.write(&self)?;
+        if ranges.len() > room {
+            return Err(EMSGSIZE);
+        }
+        Ok(())
+    }
+}
+
+impl Command for IoasAllowIovas {
+    fn run(self, ctx: &Context, _reply: &Reply) -> Result {
+        if self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let ioas = ctx.ioas(self.ioas_id)?;
+        let mut allowed = Allowed::new();
+        for index in 0..self.num_iovas as usize {
+            task::breathe()?;
+            let range: UserRange = user::read(element(self.allowed_iovas, index))?;
+            if range.start >= range.last {
+                return Err(EINVAL);
+            }
+            allowed.add(IovaRange::new(range.start, range.last).ok_or(EINVAL)?)?;
+        }
+        ioas.set_allowed(allowed)
+    }
+}

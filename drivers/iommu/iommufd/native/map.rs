@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mapping, copying and unmapping.
+
+use super::{
+    uapi::*,
+    Command,
+    Reply, //
+};
+use crate::{
+    context::Context,
+    io_pagetable::{
+        place::Place,
+        MapRequest,
+        Source, //
+    },
+    ioas::Ioas,
+    iova::IovaRange,
+    kapi::{
+        domain::Prot,
+        trace, //
+    },
+};
+use core::mem::offset_of;
+use kernel::{
+    fs::{
+        file::flags::{
+            O_ACCMODE,
+            O_RDONLY, //
+        },
+        LocalFile, //
+    },
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// The largest page that chosen addresses are aligned for: one that a table of the kernel maps.
+const HUGE_PAGE: u64 = PAGE * PAGE / 8;
+
+/// What a map is allowed to do.
+///
+/// # Errors
+///
+/// * `EOPNOTSUPP`: unknown flags.
+/// * `EOVERFLOW`: one of `numbers` is out of range.
+/// * `EINVAL`: nothing is allowed.
+fn prot(flags: u32, numbers: &[u64]) -> Result<Prot> {
+    const ACCESS: u32 = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
+    if flags & !(ACCESS | IOMMU_IOAS_MAP_FIXED_IOVA) != 0 {
+        return Err(EOPNOTSUPP);
+    }
+    if numbers.contains(&u64::MAX) {
+        return Err(EOVERFLOW);
+    }
+    if flags & ACCESS == 0 {
+        return Err(EINVAL);
+    }
+    Ok(Prot {
+        read: flags & IOMMU_IOAS_MAP_READABLE != 0,
+        write: flags & IOMMU_IOAS_MAP_WRITEABLE != 0,
+    })
+}
+
+/// The address that a map gets, unless it is to be chosen.
+fn fixed(flags: u32, iova: u64) -> Option<u64> {
+    (flags & IOMMU_IOAS_MAP_FIXED_IOVA != 0).then_some(iova)
+}
+
+/// Where `len` bytes that are at `source` go: to `iova`, or else to where large pages would fit.
+///
+/// # Errors
+///
+/// `EINVAL`: alignment; `EOVERFLOW`: the range is too long.
+fn place(iova: Option<u64>, len: u64, source: u64) -> Result<Place> {
+    if len % PAGE != 0 || len == 0 {
+        return Err(EINVAL);
+    }
+    if let Some(iova) = iova {
+        if iova % PAGE != 0 {
+            return Err(EINVAL);
+        }
+        return Ok(Place::At(IovaRange::with_len(iova, len)?));
+    }
+    if len >= u64::MAX / 2 {
+        return Err(EOVERFLOW);
+    }
+    let lowest_bit = 1u64.checked_shl(source.trailing_zeros());
+    let align = len
+        .next_power_of_two()
+        .min(lowest_bit.unwrap_or(HUGE_PAGE))
+        .min(HUGE_PAGE);
+    if align < PAGE {
+        return Err(EINVAL);
+    }
+    Ok(Place::Anywhere { len, align })
+}
+
+/// Tells userspace where something was mapped, or unmaps it again.
+fn tell(reply: &Reply, offset: usize, ioas: &Ioas, range: IovaRange) -> Result {
+    let told = reply.write_u64(offset, range.first());
+    if told.is_err() {
+        ioas.unmap(range)?;
+    }
+    told
+}
+
+/// A map.
+pub(super) struct Map<'a> {
+    pub(super) ioas_id: u32,
+    pub(super) source: Source<'a>,
+    pub(super) length: u64,
+    /// Where to, unless that is to be chosen.
+    pub(super) iova: Option<u64>,
+    pub(super) prot: Prot,
+}
+
+/// Maps memory of the current process or of a file, and says where.
+pub(super) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange> {
+    let start = map.source.start();
+    let place = place(map.iova, map.length, start)?;
+    if start % PAGE != 0 {
+        return Err(EINVAL);
+    }
+    let request = MapRequest {
+        source: map.source,
+        prot: map.prot,
+        accounting: ctx.accounting(),
+    };
+    let mut range = None;
+    trace::map(map.ioas_id, map.iova.unwrap_or(0), map.length, || {
+        let (mapped, runs) = ioas.map_at(place, &request)?;
+        range = Some(mapped);
+        Ok(runs)
+    })?;
+    range.ok_or(EINVAL)
+}
+
+impl Command for IoasMap {
+    fn run(self, ctx: &Context, reply: &Reply) -> Result {
+        if self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let prot = prot(self.flags, &[self.iova, self.length])?;
+        let ioas = ctx.ioas(self.ioas_id)?;
+        self.user_va.checked_add(self.length).ok_or(EOVERFLOW)?;
+        let wanted = Map {
+            ioas_id: self.ioas_id,
+            source: Source::User(self.user_va),
+            length: self.length,
+            iova: fixed(self.flags, self.iova),
+            prot,
+        };
+        let range = map(ctx, &ioas, wanted)?;
+        tell(reply, offset_of!(Self, iova), &ioas, range)
+    }
+}
+
+impl Command for IoasMapFile {
+    fn run(self, ctx: &Context, reply: &Reply) -> Result {
+        let prot = prot(self.flags, &[self.iova, self.length])?;
+        let ioas = ctx.ioas(self.ioas_id)?;
+        IovaRange::with_len(self.start, self.length)?;
+        let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
+        let file = LocalFile::fget(fd)?;
+        if prot.write && file.flags() & O_ACCMODE == O_RDONLY {
+            return Err(EPERM);
+        }
+        let wanted = Map {
+            ioas_id: self.ioas_id,
+            source: Source::File(&file, self.start),
+            length: self.length,
+            iova: fixed(self.flags, self.iova),
+            prot,
+        };
+        let range = map(ctx, &ioas, wanted)?;
+        tell(reply, offset_of!(Self, iova), &ioas, range)
+    }
+}
+
+impl Command for IoasCopy {
+    fn run(self, ctx: &Context, reply: &Reply) -> Result {
+        let prot = prot(self.flags, &[self.length, self.src_iova, self.dst_iova])?;
+        let from = ctx.ioas(self.src_ioas_id)?;
+        let source = IovaRange::with_len(self.src_iova, self.length)?;
+        if !source.is_aligned(PAGE) {
+            return Err(EINVAL);
+        }
+        let parts = from.parts(source)?;
+        let to = ctx.ioas(self.dst_ioas_id)?;
+        let place = place(fixed(self.flags, self.dst_iova), self.length, self.src_iova)?;
+        let range = to.map_parts(parts, place, prot)?;
+        tell(reply, offset_of!(Self, dst_iova), &to, range)
+    }
+}
+
+impl Command for IoasUnmap {
+    fn run(self, ctx: &Context, reply: &Reply) -> Result {
+        const LENGTH: usize = offset_of!(IoasUnmap, length);
+        let ioas = ctx.ioas(self.ioas_id)?;
+        let all = self.iova == 0 && self.length == u64::MAX;
+        let range = if all {
+            IovaRange::ALL
+        } else if self.iova == u64::MAX || self.length == u64::MAX {
+            return Err(EOVERFLOW);
+        } else {
+            IovaRange::with_len(self.iova, self.length)?
+        };
+        // What cannot be written to should fail before anything is unmapped, not after.
+        reply.write_u64(LENGTH, self.length)?;
+        let unmapped = trace::unmap(self.ioas_id, self.iova, self.length, || {
+            match ioas.unmap(range) {
+                // An end of the range cuts an area.
+                Err(e) if e == EINVAL => Err(ENOENT),
+                Ok(unmapped) if unmapped.bytes == 0 && !all => Err(ENOENT),
+                result => result,
+            }
+        })?;
+        reply.write_u64(LENGTH, unmapped.bytes)
+    }
+}

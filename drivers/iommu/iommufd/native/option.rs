@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Options of contexts and address spaces, and which space stands for a VFIO container.
+
+use super::{
+    uapi::*,
+    Command,
+    Reply, //
+};
+use crate::{
+    context::Context,
+    kapi::{
+        account::Accounting,
+        task, //
+    },
+};
+use kernel::prelude::*;
+
+impl GetOption {
+    /// Which limit memory counts against, for the whole context.
+    fn rlimit_mode(&mut self, ctx: &Context) -> Result {
+        if self.object_id != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        match u32::from(self.op) {
+            IOMMU_OPTION_OP_GET => {
+                self.val64 = u64::from(ctx.accounting() == Accounting::Process);
+                Ok(())
+            }
+            IOMMU_OPTION_OP_SET => {
+                if !task::may_exceed_resources() {
+                    return Err(EPERM);
+                }
+                ctx.set_accounting(match self.val64 {
+                    0 => Some(Accounting::User),
+                    1 => Some(Accounting::Process),
+                    _ => None,
+                })
+            }
+            _ => Err(EOPNOTSUPP),
+        }
+    }
+
+    /// Whether the domains of an address space use large pages.
+    fn huge_pages(&mut self, ctx: &Context) -> Result {
+        let ioas = ctx.ioas(self.object_id)?;
+        match (u32::from(self.op), self.val64) {
+            (IOMMU_OPTION_OP_GET, _) => {
+                self.val64 = u64::from(ioas.large_pages()?);
+                Ok(())
+            }
+            (IOMMU_OPTION_OP_SET, wanted @ (0 | 1)) => ioas.set_large_pages(wanted == 1),
+            (IOMMU_OPTION_OP_SET, _) => Err(EINVAL),
+            _ => Err(EOPNOTSUPP),
+        }
+    }
+}
+
+impl Command for GetOption {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        match self.option_id {
+            IOMMU_OPTION_RLIMIT_MODE => self.rlimit_mode(ctx)?,
+            IOMMU_OPTION_HUGE_PAGES => self.huge_pages(ctx)?,
+            _ => return Err(EOPNOTSUPP),
+        }
+        reply.write(&self)
+    }
+}
+
+impl Command for VfioIoas {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        match u32::from(self.op) {
+            IOMMU_VFIO_IOAS_GET => {
+                self.ioas_id = ctx.container_ioas()?.0;
+                reply.write(&self)
+            }
+            IOMMU_VFIO_IOAS_SET => {
+                ctx.ioas(self.ioas_id)?;
+                ctx.set_container_ioas(self.ioas_id)
+            }
+            IOMMU_VFIO_IOAS_CLEAR => ctx.set_container_ioas(0),
+            _ => Err(EOPNOTSUPP),
+        }
+    }
+}
