@@ -7,20 +7,26 @@ opt = $(if $($(1)),--$(2) '$($(1))')
 flag = $(if $($(1)),--$(2))
 target_options = $(call opt,ARCH,arch) $(call opt,KERNEL,kernel)
 
-.PHONY: help setup modules programs demo check bench lint htmldocs install uninstall clean clean-cache
+.PHONY: help setup modules programs iommuctl deb demo check fuzz bench lint htmldocs install uninstall clean clean-cache
 
 help:
 	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
 
 #: make demo       see a PCI device do DMA through an address space of this driver
-#:                 (40 s; the first time also the set-up)
-#: make check      everything CI runs (10 minutes); SUITE=name for one suite,
-#:                 'tools/testing/check --list' names them
+#:                 (40 s; the first time also the set-up); DEVICE=nvme: read a drive
+#: make check      everything CI runs (half an hour); SUITE=name for one suite,
+#:                 'tools/testing/check --list' names them; MATRIX=full adds what takes
+#:                 hours: more machines, more kernels, longer runs
+#: make fuzz       calls against a model, for hours (SECONDS=28800), or CALLS=1000000;
+#:                 KERNEL=debug for that kernel, SEED=N repeats a run
 #: make bench      this driver, VFIO type1 and mainline's C iommufd side by side
 #:                 (6 minutes); QUICK=1 for the main rows, WALL=1 for real time
 #: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
 #:                 ARCH=arm64, KERNEL=<release> or KERNEL=debug for another
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
+#: make iommuctl   build/bin/<arch>/iommuctl, which says who maps what, and what is wrong (15 s)
+#: make deb        build/deb/*.deb: the modules for DKMS to build on the machine that they
+#:                 are installed on, and iommuctl (30 s)
 #: make lint       formatting, clippy, checkpatch, SPDX, layering, documentation, ...
 #:                 (1 minute)
 #: make htmldocs   Documentation/ as HTML, in build/htmldocs (10 s)
@@ -37,14 +43,21 @@ help:
 setup:
 	@tools/env/setup $(target_options) $(call flag,UPDATE,update) $(call flag,DEBUG,debug)
 
-modules programs:
+modules programs iommuctl:
 	@tools/env/build $(target_options) $@
 
+deb:
+	@tools/deb/build
+
 demo:
-	@tools/testing/demo
+	@tools/testing/demo $(DEVICE)
 
 check:
-	@tools/testing/check $(SUITE)
+	@MATRIX='$(MATRIX)' tools/testing/check $(SUITE)
+
+fuzz:
+	@tools/testing/lab/run-fuzz --kernel $(or $(KERNEL),stock) --seconds $(or $(SECONDS),28800) \
+		$(call opt,CALLS,calls) $(call opt,SEED,seed)
 
 bench:
 	@tools/testing/bench/run $(if $(QUICK),--quick) $(if $(WALL),--wall)

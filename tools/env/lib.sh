@@ -52,6 +52,26 @@ kernel_release() {
 	cat "$CACHE/release.$1" 2>/dev/null
 }
 
+# Kernels that are built here, from the source of the stock one, for what they check.
+CHECKING_KERNELS="debug kcsan"
+
+# checking_kernel NAME: true if it is one of those.
+checking_kernel() { [[ " $CHECKING_KERNELS " = *" $1 "* ]]; }
+
+# checking_config NAME: the configuration of that kernel, which is the debug kernel's
+# but for the lines of a file of its own.
+checking_config() {
+	local own=$TOP/tools/testing/vm/$1.config
+	cat "$own"
+	grep -vFf <(grep -o '^CONFIG_[A-Z0-9_]*=' "$own") "$TOP/tools/testing/vm/debug.config" || :
+}
+
+# checking_home RELEASE NAME: where that kernel is, or will be. Another configuration
+# makes another kernel.
+checking_home() {
+	echo "$CACHE/kernel/$1/$2.$(checking_config "$2" | cksum | cut -d ' ' -f 1)"
+}
+
 # step LABEL COMMAND...: run it, its output to the log, with a sign of life.
 step() {
 	local label=$1 start=$SECONDS pid rc last
