@@ -7,25 +7,16 @@
 #ifndef SAMPLES_IOMMUFD_EDU_H
 #define SAMPLES_IOMMUFD_EDU_H
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <linux/pci_regs.h>
-#include <linux/vfio.h>
+#include "vfio_pci.h"
 
 #define EDU_PCI_ID "0x1234:0x11e8"
 
 #define EDU_REG_ID 0x00
 #define EDU_REG_LIVENESS 0x04
+#define EDU_REG_INTERRUPT_RAISE 0x60
+#define EDU_REG_INTERRUPT_ACK 0x64
 #define EDU_REG_DMA_SOURCE 0x80
 #define EDU_REG_DMA_DEST 0x88
 #define EDU_REG_DMA_COUNT 0x90
@@ -34,6 +25,7 @@
 #define EDU_ID 0x010000ed
 #define EDU_COMMAND_RUN 1
 #define EDU_COMMAND_TO_MEMORY 2
+#define EDU_COMMAND_INTERRUPT 4		/* when the transfer is done */
 
 /* Where the buffer is as the DMA engine sees it. QEMU dies of any other address. */
 #define EDU_BUFFER 0x40000
@@ -52,51 +44,14 @@ struct edu {
 
 enum edu_direction { EDU_READS_MEMORY, EDU_WRITES_MEMORY };
 
-/* First line of a file in the sysfs folder of a PCI device. */
-static inline void edu_sysfs_line(const char *address, const char *name, char *line, int size)
-{
-	char path[96];
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/%s", address, name);
-	line[0] = 0;
-	file = fopen(path, "r");
-	if (!file)
-		return;
-	if (!fgets(line, size, file))
-		line[0] = 0;
-	fclose(file);
-	line[strcspn(line, "\n")] = 0;
-}
-
 static inline bool edu_is_edu(const char *address)
 {
 	char vendor[8], device[8], id[16];
 
-	edu_sysfs_line(address, "vendor", vendor, sizeof(vendor));
-	edu_sysfs_line(address, "device", device, sizeof(device));
+	pci_sysfs_line(address, "vendor", vendor, sizeof(vendor));
+	pci_sysfs_line(address, "device", device, sizeof(device));
 	snprintf(id, sizeof(id), "%s:%s", vendor, device);
 	return !strcmp(id, EDU_PCI_ID);
-}
-
-/* The VFIO node of a PCI device; false if it is not bound to vfio-pci. */
-static inline bool edu_find_node(const char *address, char *node, int size)
-{
-	struct dirent *entry;
-	bool found = false;
-	char path[96];
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/vfio-dev", address);
-	dir = opendir(path);
-	while (dir && !found && (entry = readdir(dir))) {
-		found = !strncmp(entry->d_name, "vfio", 4);
-		if (found)
-			snprintf(node, size, "/dev/vfio/devices/%.20s", entry->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
 }
 
 /*
@@ -111,7 +66,7 @@ static inline int edu_find(struct edu *edu, const char *want)
 
 	while (dir && ret && (entry = readdir(dir))) {
 		if (!edu_is_edu(entry->d_name) ||
-		    !edu_find_node(entry->d_name, edu->node, sizeof(edu->node)))
+		    !vfio_find_node(entry->d_name, edu->node, sizeof(edu->node)))
 			continue;
 		snprintf(edu->address, sizeof(edu->address), "%.15s", entry->d_name);
 		if (!want || !strcmp(want, edu->address) ||
@@ -151,44 +106,13 @@ static inline volatile uint64_t *edu_reg64(struct edu *edu, unsigned int offset)
 	return (volatile uint64_t *)((char *)edu->bar + offset);
 }
 
-/* Let the device answer on its BAR and do DMA. */
-static inline int edu_enable(struct edu *edu)
-{
-	struct vfio_region_info config = {
-		.argsz = sizeof(config),
-		.index = VFIO_PCI_CONFIG_REGION_INDEX,
-	};
-	uint16_t command;
-
-	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &config))
-		return -errno;
-	if (pread(edu->fd, &command, 2, config.offset + PCI_COMMAND) != 2)
-		return -EIO;
-	command |= PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER;
-	if (pwrite(edu->fd, &command, 2, config.offset + PCI_COMMAND) != 2)
-		return -EIO;
-	return 0;
-}
-
 /* Map the registers of a device that is bound to an iommufd, and see if it lives. */
 static inline int edu_start(struct edu *edu)
 {
-	struct vfio_region_info region = {
-		.argsz = sizeof(region),
-		.index = VFIO_PCI_BAR0_REGION_INDEX,
-	};
-	int ret = edu_enable(edu);
-	void *bar;
+	int ret = vfio_pci_start(edu->fd, &edu->bar, &edu->bar_size);
 
 	if (ret)
 		return ret;
-	if (ioctl(edu->fd, VFIO_DEVICE_GET_REGION_INFO, &region))
-		return -errno;
-	bar = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED, edu->fd, region.offset);
-	if (bar == MAP_FAILED)
-		return -errno;
-	edu->bar = bar;
-	edu->bar_size = region.size;
 	*edu_reg32(edu, EDU_REG_LIVENESS) = 0x600dcafe;
 	if (*edu_reg32(edu, EDU_REG_ID) != EDU_ID ||
 	    *edu_reg32(edu, EDU_REG_LIVENESS) != ~0x600dcafeU)

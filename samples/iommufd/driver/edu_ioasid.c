@@ -39,7 +39,7 @@ struct edu {
 	bool gone;
 };
 
-/* The node lives as long as one of its files; there is one at a time. */
+/* Each device has a node, which lives as long as its file; there is one at a time. */
 static struct edu *edu_of(struct file *file)
 {
 	return container_of(file->private_data, struct edu, node);
@@ -54,6 +54,7 @@ static void edu_unbind(struct edu *edu)
 	edu->idev = NULL;
 }
 
+/* A device can be bound once only: iommufd knows, and says so. */
 static int edu_bind(struct edu *edu, const void __user *arg)
 {
 	struct edu_ioasid_bind bind;
@@ -63,8 +64,6 @@ static int edu_bind(struct edu *edu, const void __user *arg)
 		return -EFAULT;
 	if (bind.padding)
 		return -EINVAL;
-	if (edu->idev)
-		return -EBUSY;
 	idev = iommufd_bind_device(bind.iommufd, &edu->pdev->dev, bind.cookie);
 	if (IS_ERR(idev))
 		return PTR_ERR(idev);
@@ -192,7 +191,11 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	}
 	mutex_init(&edu->lock);
 	edu->node.minor = MISC_DYNAMIC_MINOR;
-	edu->node.name = "edu-ioasid";
+	edu->node.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "edu-ioasid-%s", pci_name(pdev));
+	if (!edu->node.name) {
+		ret = -ENOMEM;
+		goto err_free;
+	}
 	edu->node.fops = &edu_fops;
 	edu->node.mode = 0600;
 	pci_set_drvdata(pdev, edu);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
-/* What /dev/edu-ioasid, the node of the sample driver, can be asked to do. */
+/* What /dev/edu-ioasid-<PCI address>, a node of the sample driver, can be asked to do. */
 #ifndef EDU_IOASID_H
 #define EDU_IOASID_H
 

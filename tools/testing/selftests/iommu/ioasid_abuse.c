@@ -115,8 +115,10 @@ static bool is_documented(int ret)
 TEST_F(abuse, bad_pointers)
 {
 	char *nothing = mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	void *pointers[] = { NULL, (void *)1, (void *)8, (void *)-1, (void *)-8, (void *)-PAGE,
-			     (void *)LONG_MAX, (void *)LONG_MIN, nothing, nothing + 8 };
+	/* Below a page two of the calls are VFIO's, with a number. */
+	void *pointers[] = { NULL, (void *)PAGE, (void *)(PAGE + 8), (void *)-1, (void *)-8,
+			     (void *)-PAGE, (void *)LONG_MAX, (void *)LONG_MIN, nothing,
+			     nothing + 8 };
 	struct sample samples[SAMPLES];
 	unsigned int i, j;
 
@@ -304,7 +306,7 @@ TEST_F(abuse, random_arguments)
 
 	srandom(seed);
 	make_samples(&self->b, self->memory, samples);
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < scaled(20000, 500); i++) {
 		sample = samples[choose(SAMPLES)];
 		for (changes = choose(4); changes; changes--)
 			sample.words[choose(sample.size / 4)] =
@@ -360,7 +362,7 @@ TEST_F(abuse, random_mappings_against_a_model)
 	uint64_t iova;
 
 	srandom(seed);
-	for (round = 1; round <= 5000; round++) {
+	for (round = 1; round <= scaled(5000, 300); round++) {
 		at = 1 + choose(SPACE_PAGES);
 		count = 1 + choose(choose(4) ? 6 : SPACE_PAGES);
 		if (count > SPACE_PAGES + 1 - at)
@@ -388,7 +390,7 @@ static void do_nothing(int signal)
 	(void)signal;
 }
 
-#define LARGE (256UL << 20)
+#define LARGE (scaled(65536, 4096) * PAGE)
 
 /* Memory of small pages, all of them there already. */
 static void *large_memory(void)
@@ -408,7 +410,8 @@ static void *large_memory(void)
 /* Signals that do not kill do not disturb a MAP, however long it takes. */
 TEST_F(abuse, signals_during_map)
 {
-	struct itimerval often = { { 0, 1000 }, { 0, 1000 } }, never = { };
+	suseconds_t pause = 1000 * slowness_factor;
+	struct itimerval often = { { 0, pause }, { 0, pause } }, never = { };
 	struct sigaction action = { .sa_handler = do_nothing };
 	char *memory = large_memory();
 
@@ -491,16 +494,17 @@ TEST_F(abuse, killed_during_map)
 
 TEST_F(abuse, many_spaces)
 {
-	int i, id, top = 0;
+	unsigned int i, count = scaled(20000, 400);
+	int id, top = 0;
 
-	for (i = 0; i < 20000; i++) {
+	for (i = 0; i < count; i++) {
 		id = ioasid_alloc(self->b.fd, 64);
 		ASSERT_LT(0, id);
 		top = id;
 		if (i % 100 == 0)
 			ASSERT_OK(ioasid_map(self->b.fd, id, self->memory, IOVA, PAGE, IOASID_RW));
 	}
-	EXPECT_EQ(200, pinned_pages());
+	EXPECT_EQ((count + 99) / 100, pinned_pages());
 	EXPECT_OK(ioasid_free(self->b.fd, top));
 	EXPECT_EQ(top, ioasid_alloc(self->b.fd, 64));
 }

@@ -4,48 +4,28 @@
  * edu_ioasid: its device is taken from vfio-pci for each test, and given back.
  */
 #include "driver/edu_ioasid.h"
+#include "ioasid_places.h"
+#include "ioasid_sysfs.h"
 #include "ioasid_utils.h"
 
-#define NODE "/dev/edu-ioasid"
 #define SAMPLE "edu_ioasid"
 #define COOKIE 0xfeedfacecafebeefULL
 #define DMA_SIZE 1024
 
-/* --- sysfs --------------------------------------------------------------------- */
-
-static int sysfs_write(const char *folder, const char *name, const char *text)
-{
-	char path[128];
-	ssize_t written;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/%s/%s", folder, name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	written = write(fd, text, strlen(text));
-	close(fd);
-	return written < 0 ? -errno : 0;
-}
-
-static int device_write(const char *address, const char *name, const char *text)
-{
-	char folder[32];
-
-	snprintf(folder, sizeof(folder), "devices/%.15s", address);
-	return sysfs_write(folder, name, text);
-}
-
-static int give_to(const char *address, const char *driver)
-{
-	int ret;
-
-	device_write(address, "driver/unbind", address);
-	ret = device_write(address, "driver_override", driver);
-	return ret ? ret : sysfs_write("", "drivers_probe", address);
-}
+/* Where writes are interrupts on a PC. */
+#define MSI_WINDOW 0xfee00000UL
 
 /* --- the sample driver's calls --------------------------------------------------- */
+
+static int sample_open(const char *address)
+{
+	char node[48];
+	int fd;
+
+	snprintf(node, sizeof(node), "/dev/edu-ioasid-%.15s", address);
+	fd = open(node, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
 
 static int sample_bind(int node, int iommufd, uint64_t cookie)
 {
@@ -93,22 +73,7 @@ static bool copies(struct __test_metadata *_metadata, int node, uint64_t iova, c
 	return copied;
 }
 
-/* Another edu device, which vfio-pci has. */
-static int find_other(const char *address, struct edu *edu)
-{
-	DIR *dir = opendir("/sys/bus/pci/devices");
-	struct dirent *entry;
-	int ret = -ENODEV;
-
-	while (dir && ret && (entry = readdir(dir)))
-		if (strcmp(entry->d_name, address))
-			ret = edu_find(edu, entry->d_name);
-	if (dir)
-		closedir(dir);
-	return ret;
-}
-
-/* The device, /dev/edu-ioasid, a context, an address space and memory to map there. */
+/* The device, its node, a context, an address space and memory to map there. */
 struct parts {
 	struct edu edu;
 	int node;
@@ -129,10 +94,10 @@ FIXTURE_SETUP(sample)
 
 	p->fd = open_iommufd();
 	if (p->fd < 0 || access("/sys/bus/pci/drivers/" SAMPLE, F_OK) ||
-	    edu_find(&p->edu, NULL))
+	    edu_find(&p->edu, getenv("EDU")))
 		SKIP(return, NO_DEVICE ", and the sample driver " SAMPLE);
 	ASSERT_OK(give_to(p->edu.address, SAMPLE));
-	p->node = open(NODE, O_RDWR | O_CLOEXEC);
+	p->node = sample_open(p->edu.address);
 	ASSERT_LE(0, p->node);
 	p->ioasid = ioasid_alloc(p->fd, 64);
 	ASSERT_LT(0, p->ioasid);
@@ -260,6 +225,110 @@ TEST_F(sample, other_contexts_do_not_see_it)
 	close(other);
 }
 
+/* --- several devices ------------------------------------------------------------------ */
+
+/* A second device that the sample driver has: that far from the fixture's. */
+struct second {
+	struct edu edu;
+	int node;
+};
+
+static bool second_open(struct __test_metadata *_metadata, struct parts *p,
+			struct second *second, enum kinship wanted)
+{
+	if (find_relative(wanted, p->edu.address, &second->edu))
+		return false;
+	ASSERT_OK(give_to(second->edu.address, SAMPLE));
+	second->node = sample_open(second->edu.address);
+	ASSERT_LE(0, second->node);
+	return true;
+}
+
+static void second_close(struct __test_metadata *_metadata, struct second *second)
+{
+	close(second->node);
+	EXPECT_OK(give_to(second->edu.address, "vfio-pci"));
+}
+
+#define NO_SECOND "needs a second edu device, in the right group"
+
+TEST_F(sample, cookies_are_one_devices)
+{
+	struct parts *p = &self->parts;
+	int other = open_iommufd();
+	struct second second;
+
+	ASSERT_LE(0, other);
+	if (!second_open(_metadata, p, &second, OWN_GROUPS))
+		SKIP(return, NO_SECOND);
+	SET_UP();
+	EXPECT_ERRNO(EBUSY, sample_bind(second.node, p->fd, COOKIE));
+	/* What failed is undone: the device is free, and the name still the other's. */
+	ASSERT_OK(sample_bind(second.node, other, COOKIE));
+	ASSERT_OK(call(second.node, EDU_IOASID_UNBIND, NULL));
+	ASSERT_OK(sample_bind(second.node, p->fd, COOKIE + 1));
+	ASSERT_OK(sample_attach(second.node, p->ioasid));
+	EXPECT_TRUE(copies(_metadata, second.node, IOVA, p->memory));
+	EXPECT_TRUE(COPIES());
+	ASSERT_OK(call(p->node, EDU_IOASID_UNBIND, NULL));
+	EXPECT_ERRNO(ENOENT, get_info(p->fd, COOKIE));
+	EXPECT_OK(get_info(p->fd, COOKIE + 1));
+	ASSERT_OK(call(second.node, EDU_IOASID_UNBIND, NULL));
+	EXPECT_OK(sample_bind(second.node, p->fd, COOKIE));
+	second_close(_metadata, &second);
+	close(other);
+}
+
+TEST_F(sample, bound_once)
+{
+	struct parts *p = &self->parts;
+	int other = open_iommufd();
+
+	ASSERT_LE(0, other);
+	SET_UP();
+	EXPECT_ERRNO(EBUSY, sample_bind(p->node, p->fd, COOKIE));
+	EXPECT_ERRNO(EBUSY, sample_bind(p->node, p->fd, COOKIE + 1));
+	EXPECT_ERRNO(EPERM, sample_bind(p->node, other, COOKIE));
+	EXPECT_ERRNO(ENOENT, get_info(p->fd, COOKIE + 1));
+	EXPECT_ERRNO(ENOENT, get_info(other, COOKIE));
+	EXPECT_OK(get_info(p->fd, COOKIE));
+	EXPECT_TRUE(COPIES());
+	close(other);
+}
+
+/* A group has one owner, and is in one space. */
+TEST_F(sample, one_group)
+{
+	struct parts *p = &self->parts;
+	int other = open_iommufd(), elsewhere = ioasid_alloc(p->fd, 64);
+	struct second second;
+	struct edu vfio;
+
+	ASSERT_LE(0, other);
+	if (find_relative(ONE_GROUP, p->edu.address, &vfio))
+		SKIP(return, NO_SECOND);
+	/* With VFIO's driver for the second device, */
+	ASSERT_OK(edu_open(&vfio));
+	ASSERT_LT(0, vfio_bind(vfio.fd, other));
+	EXPECT_ERRNO(EPERM, BIND());
+	edu_close(&vfio);
+	SET_UP();
+	ASSERT_OK(edu_open(&vfio));
+	EXPECT_ERRNO(EPERM, vfio_bind(vfio.fd, other));
+	edu_close(&vfio);
+	/* and with the sample driver. */
+	ASSERT_TRUE(second_open(_metadata, p, &second, ONE_GROUP));
+	EXPECT_ERRNO(EPERM, sample_bind(second.node, other, 1));
+	ASSERT_OK(sample_bind(second.node, p->fd, 1));
+	EXPECT_ERRNO(EINVAL, sample_attach(second.node, elsewhere));
+	ASSERT_OK(sample_attach(second.node, p->ioasid));
+	EXPECT_TRUE(copies(_metadata, second.node, IOVA, p->memory));
+	EXPECT_TRUE(COPIES());
+	second_close(_metadata, &second);
+	EXPECT_TRUE(COPIES());
+	close(other);
+}
+
 /* --- attaching ---------------------------------------------------------------------- */
 
 TEST_F(sample, attach_unknown)
@@ -286,6 +355,35 @@ TEST_F(sample, attach_twice)
 	EXPECT_TRUE(COPIES());
 	EXPECT_ERRNO(EBUSY, ioasid_free(p->fd, p->ioasid));
 	EXPECT_OK(ioasid_free(p->fd, other));
+}
+
+/* What is mapped here, or not to be mapped, is not for this device. */
+TEST_F(sample, attach_conflicts)
+{
+	struct parts *p = &self->parts;
+	struct iommu_ioasid_alloc alloc = {
+		.argsz = sizeof(alloc),
+		.flags = IOMMU_IOASID_ENFORCE_SNOOP,
+		.type = IOMMU_IOASID_TYPE_KERNEL_TYPE1V2,
+		.addr_width = 48,
+	};
+	int snooping = call(p->fd, IOMMU_IOASID_ALLOC, &alloc);
+	int window = ioasid_alloc_window(p->fd, MSI_WINDOW, MSI_WINDOW + PAGE - 1);
+
+	ASSERT_LT(0, snooping);
+	ASSERT_LT(0, window);
+	ASSERT_OK(BIND());
+	EXPECT_ERRNO(EINVAL, ATTACH(snooping));
+	EXPECT_ERRNO(EINVAL, ATTACH(window));
+	ASSERT_OK(MAP());
+	ASSERT_OK(ioasid_map(p->fd, p->ioasid, p->memory, MSI_WINDOW, PAGE, IOASID_RW));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(p->ioasid));
+	EXPECT_FALSE(COPIES());
+	EXPECT_OK(ioasid_free(p->fd, snooping));
+	EXPECT_OK(ioasid_free(p->fd, window));
+	ASSERT_EQ(PAGE, unmap(p->fd, p->ioasid, MSI_WINDOW, PAGE));
+	ASSERT_OK(ATTACH(p->ioasid));
+	EXPECT_TRUE(COPIES());
 }
 
 TEST_F(sample, detach_blocks)
@@ -353,7 +451,7 @@ TEST_F(sample, iommufd_outlives_the_device)
 	close(p->node);
 	EXPECT_ERRNO(ENOENT, get_info(p->fd, COOKIE));
 	EXPECT_EQ(1, pinned_pages());
-	p->node = open(NODE, O_RDWR | O_CLOEXEC);
+	p->node = sample_open(p->edu.address);
 	ASSERT_LE(0, p->node);
 	ASSERT_OK(BIND());
 	EXPECT_FALSE(COPIES());
@@ -393,7 +491,7 @@ TEST_F(sample, device_removed_while_attached)
 	/* It comes back, and works as it did. */
 	ASSERT_OK(sysfs_write("", "rescan", "1"));
 	ASSERT_OK(give_to(p->edu.address, SAMPLE));
-	p->node = open(NODE, O_RDWR | O_CLOEXEC);
+	p->node = sample_open(p->edu.address);
 	ASSERT_LE(0, p->node);
 	p->ioasid = ioasid_alloc(p->fd, 64);
 	SET_UP();
@@ -437,7 +535,7 @@ TEST_F(sample, shares_a_space_with_vfio)
 	struct edu vfio;
 	int id, window;
 
-	if (find_other(p->edu.address, &vfio))
+	if (find_relative(OWN_GROUPS, p->edu.address, &vfio))
 		SKIP(return, "needs a second edu device, bound to vfio-pci");
 	ASSERT_OK(edu_open(&vfio));
 	id = vfio_bind(vfio.fd, p->fd);
@@ -463,6 +561,83 @@ TEST_F(sample, shares_a_space_with_vfio)
 	EXPECT_EQ(IOVA, first_iova(p->fd, id));
 	ASSERT_OK(call(p->node, EDU_IOASID_UNBIND, NULL));
 	EXPECT_ERRNO(ENOENT, get_info(p->fd, id));
+}
+
+/* --- machines that do not suit --------------------------------------------------------- */
+
+/* What binding an edu device says in this machine; those of @suits are looked at. */
+static int bind_some_device(struct __test_metadata *_metadata,
+			    bool (*suits)(const char *address))
+{
+	DIR *dir = opendir("/sys/bus/pci/devices");
+	int fd = open_iommufd(), ret = -ENXIO, node;
+	struct dirent *entry;
+
+	while (dir && fd >= 0 && ret == -ENXIO && (entry = readdir(dir))) {
+		if (!edu_is_edu(entry->d_name) || !suits(entry->d_name))
+			continue;
+		ASSERT_OK(give_to(entry->d_name, SAMPLE));
+		node = sample_open(entry->d_name);
+		ASSERT_LE(0, node);
+		ret = sample_bind(node, fd, COOKIE);
+		close(node);
+		EXPECT_OK(give_to(entry->d_name, "vfio-pci"));
+	}
+	if (dir)
+		closedir(dir);
+	close(fd);
+	return ret;
+}
+
+static bool has_no_group(const char *address)
+{
+	return !device_exists(address, "iommu_group");
+}
+
+static bool has_group_of_its_own(const char *address)
+{
+	return device_exists(address, "iommu_group") && !busy_relatives(address, NULL);
+}
+
+static bool has_a_busy_relative(const char *address)
+{
+	return busy_relatives(address, "vfio-pci");
+}
+
+FIXTURE(unsuitable)
+{
+};
+
+FIXTURE_SETUP(unsuitable)
+{
+	if (access(IOMMU_NODE, F_OK) || access("/sys/bus/pci/drivers/" SAMPLE, F_OK))
+		SKIP(return, "needs " IOMMU_NODE ", and the sample driver " SAMPLE);
+}
+
+FIXTURE_TEARDOWN(unsuitable)
+{
+}
+
+TEST_F(unsuitable, no_iommu)
+{
+	EXPECT_ERRNO(ENODEV, bind_some_device(_metadata, has_no_group));
+}
+
+/* $UNSAFE: yes if the module was told to accept interrupts that nothing isolates. */
+TEST_F(unsuitable, interrupts_not_isolated)
+{
+	const char *unsafe = getenv("UNSAFE");
+
+	if (!unsafe)
+		SKIP(return, "UNSAFE= must be yes or no");
+	EXPECT_EQ(strcmp(unsafe, "yes") ? -EPERM : 0,
+		  bind_some_device(_metadata, has_group_of_its_own));
+}
+
+/* The other device of the group has a driver that does DMA where it likes. */
+TEST_F(unsuitable, group_of_a_busy_driver)
+{
+	EXPECT_ERRNO(EPERM, bind_some_device(_metadata, has_a_busy_relative));
 }
 
 TEST_HARNESS_MAIN

@@ -324,4 +324,132 @@ TEST_F(race, close)
 	}
 }
 
+/* --- a map that takes long -------------------------------------------------------- */
+
+#define LONG_SIZE (512UL << 20)
+
+struct long_map {
+	struct bound *bound;
+	char *memory;
+	int ioasid;
+	int result;
+	volatile bool begun;
+};
+
+static void *long_map(void *data)
+{
+	struct long_map *map = data;
+
+	map->begun = true;
+	map->result = ioasid_map(map->bound->fd, map->ioasid, map->memory, IOVA, LONG_SIZE,
+				 IOASID_RW);
+	return NULL;
+}
+
+/* FREE does not fail because somebody maps, nor does it wait until all is mapped. */
+TEST_F(race, free_during_a_long_map)
+{
+	struct long_map map = { .bound = &self->b };
+	unsigned int ms, cut = 0;
+	pthread_t thread;
+
+	map.memory = mmap(NULL, LONG_SIZE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ASSERT_NE(MAP_FAILED, map.memory);
+	ASSERT_OK(madvise(map.memory, LONG_SIZE, MADV_NOHUGEPAGE));
+	for (ms = 1; ms <= 16; ms *= 2) {
+		map.ioasid = ioasid_alloc(self->b.fd, 64);
+		ASSERT_LT(0, map.ioasid);
+		map.begun = false;
+		ASSERT_EQ(0, pthread_create(&thread, NULL, long_map, &map));
+		while (!map.begun)
+			edu_sleep_ms(1);
+		edu_sleep_ms(ms);
+		EXPECT_OK(ioasid_free(self->b.fd, map.ioasid));
+		pthread_join(thread, NULL);
+		EXPECT_TRUE(!map.result || map.result == -ENOENT);
+		cut += map.result == -ENOENT;
+		EXPECT_EQ(0, pinned_pages());
+		ASSERT_OK(madvise(map.memory, LONG_SIZE, MADV_DONTNEED));
+	}
+	EXPECT_LT(0, cut);
+}
+
+/* --- all at once ------------------------------------------------------------------- */
+
+#define CROWD 64
+#define CROWD_IDS 8
+
+static int64_t do_something(struct racer *racer, unsigned int *seed)
+{
+	struct bound *b = racer->bound;
+	unsigned int what = rand_r(seed) % 16, id = FIRST_ID + rand_r(seed) % CROWD_IDS;
+	uint64_t iova = IOVA + rand_r(seed) % 32 * PAGE, size = (1 + rand_r(seed) % 4) * PAGE;
+	struct iommu_device_info *info;
+	int64_t ret;
+
+	switch (what) {
+	case 0 ... 5:
+		return ioasid_map(b->fd, id, racer->memory, iova, size, IOASID_RW);
+	case 6 ... 9:
+		return unmap(b->fd, id, iova, size);
+	case 10:
+		return unmap_all(b->fd, id);
+	case 11:
+		ret = ioasid_alloc(b->fd, 32 + rand_r(seed) % 33);
+		return ret < FIRST_ID + CROWD_IDS ? ret : ioasid_free(b->fd, ret);
+	case 12:
+		return ioasid_free(b->fd, id);
+	case 13:
+		return vfio_attach(b->edu.fd, id);
+	case 14:
+		return vfio_detach(b->edu.fd);
+	default:
+		ret = device_get_info(b->fd, b->id, &info);
+		free(info);
+		return ret;
+	}
+}
+
+static void *race_anything(void *data)
+{
+	struct racer *racer = data;
+	unsigned int seed = racer->number;
+
+	while (!*racer->stop)
+		note(racer, do_something(racer, &seed));
+	return NULL;
+}
+
+/* Everything by everybody: what comes of it varies, but nothing that makes no sense. */
+TEST_F(race, a_crowd)
+{
+	static struct racer racers[CROWD];
+	void *(*racing[CROWD])(void *);
+	unsigned int i;
+	int id;
+
+	for (i = 0; i < CROWD; i++)
+		racing[i] = race_anything;
+	run_race(_metadata, &self->b, self->memory, racing, racers, CROWD);
+	for (i = 1; i < CROWD; i++) {
+		for (id = 0; id < 256; id++)
+			racers[0].results[id] += racers[i].results[id];
+	}
+	/* EBUSY: from FREE of what a device is attached to. */
+	racers[0].results[EBUSY] = 0;
+	check_results(_metadata, &racers[0], ENOENT, EEXIST, EINVAL);
+	EXPECT_LT(0, racers[0].results[ENOENT]);
+	EXPECT_LT(0, racers[0].results[EEXIST]);
+	/* It all works as on the first day. */
+	ASSERT_OK(vfio_detach(self->b.edu.fd));
+	for (id = FIRST_ID; id < FIRST_ID + CROWD_IDS; id++)
+		ioasid_free(self->b.fd, id);
+	EXPECT_EQ(0, unmap_all(self->b.fd, self->b.ioasid));
+	EXPECT_EQ(0, pinned_pages());
+	ASSERT_EQ(FIRST_ID, ioasid_alloc(self->b.fd, 64));
+	ASSERT_OK(ioasid_map(self->b.fd, FIRST_ID, self->memory, IOVA, PAGE, IOASID_RW));
+	EXPECT_OK(vfio_attach(self->b.edu.fd, FIRST_ID));
+}
+
 TEST_HARNESS_MAIN

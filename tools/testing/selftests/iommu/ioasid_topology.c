@@ -3,164 +3,10 @@
  * More than one device: in groups of their own or in one group, in one address
  * space or in several. Every claim is put to the proof by DMA.
  */
-#include "ioasid_utils.h"
+#include <poll.h>
+#include <sys/eventfd.h>
 
-#define MAX_DEVICES 8
-#define DMA_SIZE 256
-#define HALF (EDU_BUFFER_SIZE / 2)
-
-struct place {
-	char address[16];
-	char group[16];
-};
-
-/* All edu devices with an IOMMU group, and the groups. */
-static int find_places(struct place places[MAX_DEVICES])
-{
-	DIR *dir = opendir("/sys/bus/pci/devices");
-	char path[96], link[128];
-	struct dirent *entry;
-	ssize_t length;
-	int count = 0;
-
-	while (dir && count < MAX_DEVICES && (entry = readdir(dir))) {
-		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/iommu_group",
-			 entry->d_name);
-		length = edu_is_edu(entry->d_name) ? readlink(path, link, sizeof(link) - 1) : -1;
-		if (length < 0)
-			continue;
-		link[length] = 0;
-		snprintf(places[count].address, 16, "%.15s", entry->d_name);
-		snprintf(places[count++].group, 16, "%.15s", strrchr(link, '/') + 1);
-	}
-	if (dir)
-		closedir(dir);
-	return count;
-}
-
-/* Two of these devices that are in one group, or in two. */
-static int find_pair(bool one_group, struct edu pair[2])
-{
-	struct place places[MAX_DEVICES];
-	int count = find_places(places);
-	int i, j;
-
-	for (i = 0; i < count; i++) {
-		for (j = i + 1; j < count; j++) {
-			if (!strcmp(places[i].group, places[j].group) == one_group &&
-			    !edu_find(&pair[0], places[i].address) &&
-			    !edu_find(&pair[1], places[j].address))
-				return 0;
-		}
-	}
-	return -ENODEV;
-}
-
-/*
- * The first half of each device's buffer begins with its own mark, to know its
- * writes by. What it reads goes to the second half.
- */
-static const char marks[2] = { 0x5a, 0x33 };
-
-static int put_mark(struct edu *edu, int fd, char *page, char mark)
-{
-	int ioasid = ioasid_alloc(fd, 64);
-
-	if (ioasid < 0 || vfio_attach(edu->fd, ioasid) || edu_start(edu))
-		return -EIO;
-	memset(page, mark, DMA_SIZE);
-	if (ioasid_map(fd, ioasid, page, IOVA, PAGE, IOASID_READ) ||
-	    edu_dma(edu, EDU_READS_MEMORY, IOVA, 0, DMA_SIZE))
-		return -EIO;
-	return vfio_detach(edu->fd) ? -EIO : ioasid_free(fd, ioasid);
-}
-
-/* The devices A and B, bound to one context that has the spaces X and Y. */
-struct pair {
-	struct edu edu[2];
-	int id[2];
-	int fd;
-	int space[2];
-	char *memory;
-	long pins;
-};
-
-#define A 0
-#define B 1
-#define X 0
-#define Y 1
-
-/* False if there are no such devices. */
-static bool pair_open(struct __test_metadata *_metadata, struct pair *p, bool one_group)
-{
-	int i;
-
-	p->fd = open_iommufd();
-	if (p->fd < 0 || find_pair(one_group, p->edu))
-		return false;
-	p->memory = pages(2);
-	ASSERT_NE(NULL, p->memory);
-	p->pins = held_pins();
-	for (i = 0; i < 2; i++) {
-		ASSERT_OK(edu_open(&p->edu[i]));
-		p->id[i] = vfio_bind(p->edu[i].fd, p->fd);
-		ASSERT_LT(0, p->id[i]);
-		ASSERT_OK(put_mark(&p->edu[i], p->fd, p->memory, marks[i]));
-	}
-	for (i = 0; i < 2; i++) {
-		p->space[i] = ioasid_alloc(p->fd, 64);
-		ASSERT_LT(0, p->space[i]);
-	}
-	return true;
-}
-
-static void pair_close(struct __test_metadata *_metadata, struct pair *p)
-{
-	edu_close(&p->edu[A]);
-	edu_close(&p->edu[B]);
-	close(p->fd);
-	expect_nothing_left(_metadata, p->pins);
-}
-
-/*
- * True if device A or B both reads and writes that page of memory at IOVA; if not,
- * it must do neither.
- */
-static bool reaches(struct __test_metadata *_metadata, struct pair *p, int who,
-		    unsigned int page)
-{
-	static char serial;	/* below the marks, and never 0 */
-	char *memory = p->memory + page * PAGE;
-	struct edu *edu = &p->edu[who];
-	char expected[DMA_SIZE];
-	bool wrote, read;
-
-	memset(expected, marks[who], DMA_SIZE);
-	memset(memory, 0, 2 * DMA_SIZE);
-	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, IOVA, 0, DMA_SIZE));
-	wrote = !memcmp(memory, expected, DMA_SIZE);
-	if (!wrote)
-		EXPECT_TRUE(is_zero(memory, DMA_SIZE));
-	serial = serial % 50 + 1;
-	memset(memory, serial, DMA_SIZE);
-	memset(expected, serial, DMA_SIZE);
-	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, IOVA, HALF, DMA_SIZE));
-	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, IOVA + DMA_SIZE, HALF, DMA_SIZE));
-	read = !memcmp(memory + DMA_SIZE, expected, DMA_SIZE);
-	EXPECT_EQ(wrote, read);
-	return wrote;
-}
-
-#define NO_PAIR "needs two edu devices bound to vfio-pci, in the right groups"
-
-#define PAGE_OF(number) (p->memory + (number) * PAGE)
-#define REACHES(who, number) reaches(_metadata, p, who, number)
-#define MAP(where, number) \
-	ioasid_map(p->fd, p->space[where], PAGE_OF(number), IOVA, PAGE, IOASID_RW)
-#define UNMAP(where) unmap(p->fd, p->space[where], IOVA, PAGE)
-#define ATTACH(who, where) vfio_attach(p->edu[who].fd, p->space[where])
-#define DETACH(who) vfio_detach(p->edu[who].fd)
-#define FREE(where) ioasid_free(p->fd, p->space[where])
+#include "ioasid_pair.h"
 
 /* --- whatever the groups ------------------------------------------------------- */
 
@@ -171,22 +17,27 @@ FIXTURE(two)
 
 FIXTURE_VARIANT(two)
 {
-	bool one_group;
+	enum kinship kinship;
+};
+
+FIXTURE_VARIANT_ADD(two, own_iommus)
+{
+	.kinship = OWN_IOMMUS,
 };
 
 FIXTURE_VARIANT_ADD(two, own_groups)
 {
-	.one_group = false,
+	.kinship = OWN_GROUPS,
 };
 
 FIXTURE_VARIANT_ADD(two, one_group)
 {
-	.one_group = true,
+	.kinship = ONE_GROUP,
 };
 
 FIXTURE_SETUP(two)
 {
-	if (!pair_open(_metadata, &self->pair, variant->one_group))
+	if (!pair_open(_metadata, &self->pair, variant->kinship, NULL))
 		SKIP(return, NO_PAIR);
 }
 
@@ -296,6 +147,129 @@ TEST_F(two, attach_again_after_the_other_left)
 	EXPECT_ERRNO(EBUSY, FREE(Y));
 }
 
+/* Whoever comes back finds all that is mapped, and the other notices nothing. */
+TEST_F(two, attach_again_with_live_mappings)
+{
+	struct pair *p = &self->pair;
+	int round, leaver;
+
+	ASSERT_OK(MAP(X, 0));
+	ASSERT_OK(ATTACH(A, X));
+	ASSERT_OK(ATTACH(B, X));
+	for (round = 0; round < 4; round++) {
+		leaver = round % 2;
+		ASSERT_OK(edu_dma_start(&p->edu[!leaver], EDU_WRITES_MEMORY, IOVA, 0, DMA_SIZE));
+		ASSERT_OK(DETACH(leaver));
+		if (round < 2)
+			ASSERT_OK(MAP_AT(X, 1, IOVA + (round + 1) * PAGE));
+		ASSERT_OK(ATTACH(leaver, X));
+		ASSERT_OK(edu_dma_wait(&p->edu[!leaver]));
+		EXPECT_EQ(marks[!leaver], PAGE_OF(0)[DMA_SIZE - 1]);
+	}
+	EXPECT_TRUE(REACHES(A, 0));
+	EXPECT_TRUE(REACHES_AT(A, 1, IOVA + 2 * PAGE));
+	EXPECT_TRUE(REACHES_AT(B, 1, IOVA + PAGE));
+	EXPECT_EQ(3, pinned_pages());
+}
+
+/* A map that fails in the middle has reached no domain and no counter. */
+TEST_F(two, failed_map)
+{
+	struct pair *p = &self->pair;
+
+	ASSERT_OK(ATTACH(A, X));
+	ASSERT_OK(ATTACH(B, X));
+	ASSERT_OK(munmap(PAGE_OF(1), PAGE));
+	EXPECT_ERRNO(EFAULT, ioasid_map(p->fd, p->space[X], p->memory, IOVA, 2 * PAGE, IOASID_RW));
+	EXPECT_EQ(0, pinned_pages());
+	EXPECT_EQ(p->pins, held_pins());
+	EXPECT_FALSE(REACHES(A, 0));
+	EXPECT_FALSE(REACHES(B, 0));
+	EXPECT_OK(MAP(X, 0));
+	EXPECT_TRUE(REACHES(A, 0));
+	EXPECT_TRUE(REACHES(B, 0));
+}
+
+/* Between the first range that a device can use and the next: where interrupts go. */
+static uint64_t find_hole(struct pair *p, int who)
+{
+	struct vfio_iommu_type1_info_cap_iova_range *cap;
+	struct iommu_device_info *info;
+	uint64_t hole = 0;
+
+	if (device_get_info(p->fd, p->id[who], &info))
+		return 0;
+	cap = device_iova_ranges(info);
+	if (cap->nr_iovas > 1)
+		hole = cap->iova_ranges[0].end + 1;
+	free(info);
+	return hole;
+}
+
+/* What devices cannot do without is kept free for as long as one of them is there. */
+TEST_F(two, reserved_regions)
+{
+	struct pair *p = &self->pair;
+	uint64_t hole = find_hole(p, A);
+
+	ASSERT_NE(0, hole);
+	EXPECT_EQ(hole, find_hole(p, B));
+	ASSERT_OK(ATTACH(A, X));
+	EXPECT_ERRNO(EINVAL, MAP_AT(X, 0, hole));
+	ASSERT_OK(ATTACH(B, X));
+	ASSERT_OK(DETACH(A));
+	EXPECT_ERRNO(EINVAL, MAP_AT(X, 0, hole));
+	ASSERT_OK(DETACH(B));
+	ASSERT_OK(MAP_AT(X, 0, hole));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(B, X));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(A, X));
+	EXPECT_FALSE(REACHES_AT(A, 0, hole));
+	/* Nor does a device move there from where it is. */
+	ASSERT_OK(MAP(Y, 1));
+	ASSERT_OK(ATTACH(A, Y));
+	EXPECT_ERRNO(EADDRINUSE, ATTACH(A, X));
+	EXPECT_TRUE(REACHES(A, 1));
+	ASSERT_OK(DETACH(A));
+	ASSERT_EQ(PAGE, UNMAP_AT(X, hole));
+	EXPECT_OK(ATTACH(A, X));
+	EXPECT_OK(ATTACH(B, X));
+}
+
+/* --- interrupts ------------------------------------------------------------------ */
+
+/* True if an interrupt that the device raises comes through the IOMMU. */
+static bool interrupts(struct __test_metadata *_metadata, struct edu *edu)
+{
+	struct pollfd pollfd = { .fd = eventfd(0, EFD_CLOEXEC), .events = POLLIN };
+	bool came;
+
+	ASSERT_LE(0, pollfd.fd);
+	ASSERT_OK(set_interrupt(edu, VFIO_PCI_MSI_IRQ_INDEX, pollfd.fd));
+	*edu_reg32(edu, EDU_REG_INTERRUPT_RAISE) = 1;
+	came = poll(&pollfd, 1, EDU_TIMEOUT_MS) == 1;
+	*edu_reg32(edu, EDU_REG_INTERRUPT_ACK) = 1;
+	ASSERT_OK(set_interrupt(edu, VFIO_PCI_MSI_IRQ_INDEX, -1));
+	close(pollfd.fd);
+	return came;
+}
+
+/* They are writes to memory, and have a way through every domain of a space. */
+TEST_F(two, interrupts)
+{
+	struct pair *p = &self->pair;
+
+	ASSERT_OK(MAP(X, 0));
+	ASSERT_OK(ATTACH(A, X));
+	ASSERT_OK(ATTACH(B, X));
+	EXPECT_TRUE(interrupts(_metadata, &p->edu[A]));
+	EXPECT_TRUE(interrupts(_metadata, &p->edu[B]));
+	ASSERT_OK(DETACH(A));
+	EXPECT_TRUE(interrupts(_metadata, &p->edu[B]));
+	ASSERT_OK(ATTACH(A, X));
+	EXPECT_TRUE(interrupts(_metadata, &p->edu[A]));
+	EXPECT_TRUE(REACHES(A, 0));
+}
+
 /* --- each in a group of its own -------------------------------------------------- */
 
 FIXTURE(apart)
@@ -303,9 +277,24 @@ FIXTURE(apart)
 	struct pair pair;
 };
 
+FIXTURE_VARIANT(apart)
+{
+	enum kinship kinship;
+};
+
+FIXTURE_VARIANT_ADD(apart, own_iommus)
+{
+	.kinship = OWN_IOMMUS,
+};
+
+FIXTURE_VARIANT_ADD(apart, own_groups)
+{
+	.kinship = OWN_GROUPS,
+};
+
 FIXTURE_SETUP(apart)
 {
-	if (!pair_open(_metadata, &self->pair, false))
+	if (!pair_open(_metadata, &self->pair, variant->kinship, NULL))
 		SKIP(return, NO_PAIR);
 }
 
@@ -371,7 +360,7 @@ FIXTURE(together)
 
 FIXTURE_SETUP(together)
 {
-	if (!pair_open(_metadata, &self->pair, true))
+	if (!pair_open(_metadata, &self->pair, ONE_GROUP, NULL))
 		SKIP(return, NO_PAIR);
 }
 

@@ -13,6 +13,11 @@
 #include "edu.h"
 #include "ioasid.h"
 #include "kselftest_harness.h"
+#include "slowness.h"
+
+/* A test that takes this many seconds hangs; an emulated machine may be slow. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 300
 
 #define PAGE 4096UL
 #define TOP_PAGE (0 - PAGE)	/* the last page of the 64-bit address space */
@@ -26,6 +31,7 @@
 #define EXPECT_OK(call_) EXPECT_EQ(0, call_)
 #define ASSERT_OK(call_) ASSERT_EQ(0, call_)
 #define EXPECT_ERRNO(errno_, call_) EXPECT_EQ(-(errno_), call_)
+#define ASSERT_ERRNO(errno_, call_) ASSERT_EQ(-(errno_), call_)
 
 /* Issue REQUEST with a copy of VALID, made wrong by the statement CHANGE. */
 #define EXPECT_CHANGED(errno_, fd, request, valid, change) do { \
@@ -173,6 +179,30 @@ struct bound {
 	int id;
 	int ioasid;
 };
+
+/* Have @eventfd told of each interrupt of that index; a negative one ends it. */
+static inline int set_interrupt(struct edu *edu, unsigned int index, int eventfd)
+{
+	struct {
+		struct vfio_irq_set set;
+		int32_t eventfd;
+	} arg = {
+		.set = {
+			.argsz = sizeof(arg),
+			.flags = VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = index,
+		},
+		.eventfd = eventfd,
+	};
+
+	if (eventfd < 0) {
+		arg.set.flags |= VFIO_IRQ_SET_DATA_NONE;
+	} else {
+		arg.set.flags |= VFIO_IRQ_SET_DATA_EVENTFD;
+		arg.set.count = 1;
+	}
+	return call(edu->fd, VFIO_DEVICE_SET_IRQS, &arg);
+}
 
 /* -ENODEV if there is no device to test with, or no driver. */
 static inline int bound_open(struct bound *bound)

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What VMMs in Rust do with /dev/iommu, on the crates that they do it with: `iommufd-ioctls` and
+//! `vfio-ioctls`, as published. Each result is proved by DMA of QEMU's edu device, and printed as
+//! KTAP.
+
+use iommufd_bindings::*;
+use iommufd_ioctls::IommuFd;
+use std::{
+    error::Error, fs, mem::size_of, path::PathBuf, process::ExitCode, sync::Arc, thread::sleep,
+    time::Duration,
+};
+use vfio_ioctls::{VfioDevice, VfioIommufd, VfioOps};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+const PAGE: usize = 4096;
+const IOVA: u64 = 0x1000_0000;
+
+/// Where things are in edu's BAR 0, and where its buffer is for its DMA engine.
+const DMA_SOURCE: u64 = 0x80;
+const DMA_TARGET: u64 = 0x88;
+const DMA_COUNT: u64 = 0x90;
+const DMA_COMMAND: u64 = 0x98;
+const BUFFER: u64 = 0x40000;
+
+/// Memory that devices may write to: only ever looked at through raw pointers.
+struct Memory {
+    start: *mut u8,
+    size: usize,
+}
+
+impl Memory {
+    fn new(size: usize) -> Result<Self> {
+        // SAFETY: A new mapping, of nothing in particular.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error().into());
+        }
+        Ok(Self {
+            start: start.cast(),
+            size,
+        })
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        assert!(offset < self.size);
+        // SAFETY: Inside of the mapping, as was just checked.
+        unsafe { self.start.add(offset) }
+    }
+
+    fn fill(&self, offset: usize, count: usize, first: u8) {
+        for index in 0..count {
+            // SAFETY: `at` checks the address.
+            unsafe {
+                self.at(offset + index)
+                    .write_volatile(first.wrapping_add(index as u8))
+            };
+        }
+    }
+
+    fn is(&self, offset: usize, count: usize, first: u8) -> bool {
+        // SAFETY: `at` checks the address.
+        (0..count).all(|index| unsafe {
+            self.at(offset + index).read_volatile() == first.wrapping_add(index as u8)
+        })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: The mapping made by `new`, which nobody uses any more.
+        unsafe { libc::munmap(self.start.cast(), self.size) };
+    }
+}
+
+/// The sysfs folder of an edu device that is bound to vfio-pci.
+fn find_edu() -> Result<PathBuf> {
+    for entry in fs::read_dir("/sys/bus/pci/drivers/vfio-pci")? {
+        let path = entry?.path();
+        if fs::read_to_string(path.join("device")).is_ok_and(|id| id.trim() == "0x11e8") {
+            return Ok(fs::canonicalize(path)?);
+        }
+    }
+    Err("there is no edu device that is bound to vfio-pci".into())
+}
+
+fn dma(edu: &VfioDevice, source: u64, target: u64, to_memory: bool) -> Result {
+    let write = |register, value: u64| edu.region_write(0, &value.to_le_bytes(), register);
+    write(DMA_SOURCE, source);
+    write(DMA_TARGET, target);
+    write(DMA_COUNT, 256);
+    write(DMA_COMMAND, 1 | u64::from(to_memory) << 1);
+    for _ in 0..1000 {
+        let mut command = [0; 8];
+        edu.region_read(0, &mut command, DMA_COMMAND);
+        if u64::from_le_bytes(command) & 1 == 0 {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Err("the device does not finish".into())
+}
+
+/// Whether the device can take 256 bytes from the first page of `memory` to the second.
+fn carries(edu: &VfioDevice, memory: &Memory, iova: u64, first: u8) -> Result<bool> {
+    memory.fill(0, 256, first);
+    memory.fill(PAGE, 256, first.wrapping_add(1));
+    dma(edu, iova, BUFFER, false)?;
+    dma(edu, BUFFER, iova + PAGE as u64, true)?;
+    Ok(memory.is(PAGE, 256, first))
+}
+
+/// Lets the device do DMA: the command register is in the configuration space, region 7.
+fn enable(edu: &VfioDevice) {
+    let mut command = [0; 2];
+    edu.region_read(7, &mut command, 4);
+    edu.region_write(7, &(u16::from_le_bytes(command) | 6).to_le_bytes(), 4);
+}
+
+fn expect(what: &str, holds: bool) -> Result {
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("not so: {what}").into())
+    }
+}
+
+/// The calls of iommufd-ioctls one by one, without a device.
+fn address_space() -> Result {
+    let iommufd = IommuFd::new()?;
+    let mut alloc = iommu_ioas_alloc {
+        size: size_of::<iommu_ioas_alloc>() as u32,
+        ..Default::default()
+    };
+    iommufd.alloc_iommu_ioas(&mut alloc)?;
+    let memory = Memory::new(2 * PAGE)?;
+    let map = iommu_ioas_map {
+        size: size_of::<iommu_ioas_map>() as u32,
+        flags: 7,
+        ioas_id: alloc.out_ioas_id,
+        user_va: memory.at(0) as u64,
+        length: 2 * PAGE as u64,
+        iova: IOVA,
+        ..Default::default()
+    };
+    iommufd.map_iommu_ioas(&map)?;
+    expect(
+        "a range is taken once",
+        iommufd.map_iommu_ioas(&map).is_err(),
+    )?;
+    let mut unmap = iommu_ioas_unmap {
+        size: size_of::<iommu_ioas_unmap>() as u32,
+        ioas_id: alloc.out_ioas_id,
+        iova: IOVA,
+        length: 2 * PAGE as u64,
+    };
+    iommufd.unmap_iommu_ioas(&mut unmap)?;
+    expect("all was unmapped", unmap.length == 2 * PAGE as u64)?;
+    iommufd.destroy_iommu_object(alloc.out_ioas_id)?;
+    expect(
+        "what was destroyed is gone",
+        iommufd.destroy_iommu_object(alloc.out_ioas_id).is_err(),
+    )
+}
+
+/// What a VMM does with a device, by way of vfio-ioctls.
+fn device() -> Result {
+    let vfio = Arc::new(VfioIommufd::new(Arc::new(IommuFd::new()?), None, None)?);
+    let memory = Memory::new(16 * PAGE)?;
+    let edu = VfioDevice::new(&find_edu()?, vfio.clone() as Arc<dyn VfioOps>)?;
+    enable(&edu);
+    // SAFETY: The memory is only looked at through raw pointers.
+    unsafe { VfioOps::vfio_dma_map(&*vfio, IOVA, 16 * PAGE, memory.at(0)) }?;
+    expect("DMA arrives", carries(&edu, &memory, IOVA, 7)?)?;
+    expect(
+        "a part cannot be unmapped",
+        VfioOps::vfio_dma_unmap(&*vfio, IOVA, PAGE).is_err(),
+    )?;
+    expect("DMA arrives still", carries(&edu, &memory, IOVA, 77)?)?;
+    VfioOps::vfio_dma_unmap(&*vfio, IOVA, 16 * PAGE)?;
+    expect("DMA is blocked", !carries(&edu, &memory, IOVA, 177)?)
+}
+
+fn main() -> ExitCode {
+    let tests: [(&str, fn() -> Result); 2] =
+        [("iommufd-ioctls", address_space), ("vfio-ioctls", device)];
+    let mut code = ExitCode::SUCCESS;
+    println!("KTAP version 1\n1..{}", tests.len());
+    for (number, (name, test)) in (1..).zip(tests) {
+        match test() {
+            Ok(()) => println!("ok {number} {name}"),
+            Err(error) => {
+                println!("# {error}\nnot ok {number} {name}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    code
+}

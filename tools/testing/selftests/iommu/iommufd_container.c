@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /dev/iommu as the container of a VFIO group: what programs do that know
+ * nothing else.
+ */
+#include "iommufd_calls.h"
+
+#define TEST_PAGES 16
+
+FIXTURE(container)
+{
+	struct edu edu;
+	int fd;
+	int group;
+	char *memory;
+	long pins;
+};
+
+/* Open the group of a PCI device; -1 if it has no node. */
+static int open_group(const char *address)
+{
+	char path[96], target[96];
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/iommu_group", address);
+	length = readlink(path, target, sizeof(target) - 1);
+	if (length < 0)
+		return -1;
+	target[length] = 0;
+	snprintf(path, sizeof(path), "/dev/vfio/%.20s", strrchr(target, '/') + 1);
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+FIXTURE_SETUP(container)
+{
+	self->fd = open_iommufd();
+	if (edu_find(&self->edu, getenv("EDU")) || self->fd < 0)
+		SKIP(return, NO_DEVICE);
+	self->group = open_group(self->edu.address);
+	ASSERT_LE(0, self->group);
+	self->memory = pages(TEST_PAGES);
+	ASSERT_NE(NULL, self->memory);
+	self->pins = held_pins();
+}
+
+FIXTURE_TEARDOWN(container)
+{
+	edu_close(&self->edu);
+	close(self->group);
+	close(self->fd);
+	expect_nothing_left(_metadata, self->pins);
+}
+
+static struct vfio_iommu_type1_dma_map map_of(void *memory, uint64_t iova, uint64_t size)
+{
+	return (struct vfio_iommu_type1_dma_map) {
+		.argsz = sizeof(struct vfio_iommu_type1_dma_map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)memory,
+		.iova = iova,
+		.size = size,
+	};
+}
+
+static int container_map(int fd, void *memory, uint64_t iova, uint64_t size)
+{
+	struct vfio_iommu_type1_dma_map arg = map_of(memory, iova, size);
+
+	return call(fd, VFIO_IOMMU_MAP_DMA, &arg);
+}
+
+static int64_t container_unmap(int fd, uint64_t iova, uint64_t size, uint32_t flags)
+{
+	struct vfio_iommu_type1_dma_unmap arg = {
+		.argsz = sizeof(arg), .flags = flags, .iova = iova, .size = size,
+	};
+	int ret = call(fd, VFIO_IOMMU_UNMAP_DMA, &arg);
+
+	return ret ? ret : (int64_t)arg.size;
+}
+
+static int join(int group, int fd)
+{
+	return call(group, VFIO_GROUP_SET_CONTAINER, &fd);
+}
+
+#define CALL(request, number) call(self->fd, request, (void *)(unsigned long)(number))
+
+TEST_F(container, before_there_is_a_group)
+{
+	struct vfio_iommu_type1_info info = { .argsz = sizeof(info) };
+
+	EXPECT_EQ(VFIO_API_VERSION, CALL(VFIO_GET_API_VERSION, 0));
+	EXPECT_EQ(1, CALL(VFIO_CHECK_EXTENSION, VFIO_TYPE1_IOMMU));
+	EXPECT_EQ(1, CALL(VFIO_CHECK_EXTENSION, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, CALL(VFIO_CHECK_EXTENSION, VFIO_UNMAP_ALL));
+	EXPECT_EQ(0, CALL(VFIO_CHECK_EXTENSION, VFIO_UPDATE_VADDR));
+	EXPECT_EQ(0, CALL(VFIO_CHECK_EXTENSION, VFIO_SPAPR_TCE_IOMMU));
+	EXPECT_ERRNO(ENODEV, CALL(VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU));
+	EXPECT_ERRNO(ENODEV, CALL(VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	EXPECT_ERRNO(EINVAL, CALL(VFIO_SET_IOMMU, VFIO_SPAPR_TCE_IOMMU));
+	EXPECT_ERRNO(ENODEV, call(self->fd, VFIO_IOMMU_GET_INFO, &info));
+	EXPECT_ERRNO(ENODEV, container_map(self->fd, self->memory, IOVA, PAGE));
+	EXPECT_ERRNO(ENODEV, container_unmap(self->fd, IOVA, PAGE, 0));
+	EXPECT_ERRNO(ENOTTY, call(self->fd, VFIO_IOMMU_DIRTY_PAGES, &info));
+	/* With a pointer these numbers are other calls. */
+	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_SET_IOMMU, &info));
+}
+
+/* What QEMU and DPDK do, one after the other. */
+TEST_F(container, from_group_to_dma)
+{
+	struct vfio_group_status status = { .argsz = sizeof(status) };
+	struct vfio_iommu_type1_info *info = (void *)(self->memory + 8 * PAGE);
+	struct iommu_vfio_ioas ioas = { .size = sizeof(ioas), .op = IOMMU_VFIO_IOAS_GET };
+	struct vfio_info_cap_header *cap;
+
+	ASSERT_OK(call(self->group, VFIO_GROUP_GET_STATUS, &status));
+	EXPECT_TRUE(status.flags & VFIO_GROUP_FLAGS_VIABLE);
+	ASSERT_OK(join(self->group, self->fd));
+	ASSERT_OK(CALL(VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	EXPECT_EQ(1, CALL(VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU));
+	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.address);
+	ASSERT_LE(0, self->edu.fd);
+	ASSERT_OK(edu_start(&self->edu));
+
+	/* The first call says how much the second one needs. */
+	info->argsz = sizeof(*info);
+	ASSERT_OK(call(self->fd, VFIO_IOMMU_GET_INFO, info));
+	ASSERT_LT(sizeof(*info), info->argsz);
+	EXPECT_EQ(0, info->cap_offset);
+	ASSERT_OK(call(self->fd, VFIO_IOMMU_GET_INFO, info));
+	EXPECT_TRUE(info->iova_pgsizes & PAGE);
+	ASSERT_EQ(sizeof(*info), info->cap_offset);
+	cap = (void *)info + info->cap_offset;
+	EXPECT_EQ(VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, cap->id);
+	cap = (void *)info + cap->next;
+	EXPECT_EQ(VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, cap->id);
+	EXPECT_EQ(0, cap->next);
+	EXPECT_LT(1, ((struct vfio_iommu_type1_info_cap_iova_range *)cap)->nr_iovas);
+
+	ASSERT_OK(container_map(self->fd, self->memory, IOVA, 2 * PAGE));
+	memset(self->memory, 0x5a, 64);
+	EXPECT_OK(edu_dma(&self->edu, EDU_READS_MEMORY, IOVA, 0, 64));
+	EXPECT_OK(edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA + PAGE, 0, 64));
+	EXPECT_EQ(0, memcmp(self->memory, self->memory + PAGE, 64));
+	EXPECT_EQ(2 * PAGE, container_unmap(self->fd, IOVA, 2 * PAGE, 0));
+	memset(self->memory + PAGE, 0, 64);
+	EXPECT_OK(edu_dma(&self->edu, EDU_WRITES_MEMORY, IOVA + PAGE, 0, 64));
+	EXPECT_TRUE(is_zero(self->memory + PAGE, 64));
+
+	/* It is an address space like others, for both dialects. */
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &ioas));
+	EXPECT_OK(ioas_map(self->fd, ioas.ioas_id, self->memory, PAGE, IOVA));
+	EXPECT_ERRNO(EEXIST, container_map(self->fd, self->memory, IOVA, PAGE));
+	EXPECT_EQ(PAGE, unmap(self->fd, ioas.ioas_id, IOVA, PAGE));
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, ioas.ioas_id));
+}
+
+#define EXPECT_MAP(errno_, change) \
+	EXPECT_CHANGED(errno_, self->fd, VFIO_IOMMU_MAP_DMA, \
+		       map_of(self->memory, IOVA, 4 * PAGE), change)
+
+TEST_F(container, map_and_unmap)
+{
+	struct vfio_iommu_type1_dma_unmap cut = {
+		.argsz = sizeof(cut), .iova = IOVA, .size = PAGE,
+	};
+
+	ASSERT_OK(join(self->group, self->fd));
+	EXPECT_MAP(EINVAL, arg.argsz--);
+	EXPECT_MAP(EINVAL, arg.flags |= VFIO_DMA_MAP_FLAG_VADDR);
+	EXPECT_MAP(EINVAL, arg.size = 0);
+	EXPECT_MAP(EINVAL, arg.iova++);
+	EXPECT_MAP(EINVAL, arg.vaddr++);
+	EXPECT_MAP(EOVERFLOW, arg.vaddr = -PAGE);
+	EXPECT_MAP(EOVERFLOW, arg.iova = TOP_PAGE);
+	EXPECT_MAP(0, arg.argsz += 100);
+	EXPECT_MAP(EEXIST, (void)arg);
+	/* What was done is told in any case. */
+	EXPECT_ERRNO(ENOENT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &cut));
+	EXPECT_EQ(0, cut.size);
+	EXPECT_EQ(4, pinned_pages());
+	EXPECT_EQ(0, container_unmap(self->fd, IOVA + 8 * PAGE, PAGE, 0));
+	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, IOVA, 8 * PAGE, 0));
+	EXPECT_EQ(0, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
+	EXPECT_MAP(0, (void)arg);
+	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
+	EXPECT_ERRNO(EFAULT, call(self->fd, VFIO_IOMMU_MAP_DMA, NULL));
+}
+
+/* A program may say which of its address spaces the group goes to. */
+TEST_F(container, address_space_of_choice)
+{
+	int ioas = ioas_alloc(self->fd);
+	struct iommu_vfio_ioas set = {
+		.size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET, .ioas_id = ioas,
+	};
+
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &set));
+	ASSERT_OK(join(self->group, self->fd));
+	ASSERT_OK(container_map(self->fd, self->memory, IOVA, PAGE));
+	EXPECT_EQ(PAGE, ioas_unmap(self->fd, ioas, IOVA, PAGE));
+	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.address);
+	ASSERT_LE(0, self->edu.fd);
+	EXPECT_ERRNO(EBUSY, destroy(self->fd, ioas));
+}
+
+TEST_HARNESS_MAIN
