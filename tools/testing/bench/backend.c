@@ -101,7 +101,7 @@ static int cdev_attach(struct space *space, const char *address, struct attached
 	char node[48];
 	int ret;
 
-	if (!edu_find_node(address, node, sizeof(node)))
+	if (!vfio_find_node(address, node, sizeof(node)))
 		return -ENODEV;
 	device->fd = open_rw(node);
 	if (device->fd < 0)
