@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a storm's threads and processes share: the model of who maps what, and how
+ * often what happened.
+ *
+ * One address space is divided into slots, each of which belongs to one worker: it
+ * alone maps there, and so knows what devices can reach. Devices write to all slots
+ * all the time. What a device wrote to a page that was mapped from before the write
+ * until after it must be there when the worker looks; and nothing may ever be in a
+ * page that is not mapped, or not any more.
+ */
+#ifndef LAB_STORM_H
+#define LAB_STORM_H
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "hotplug.h"
+#include "ioasid_utils.h"
+
+#define WORKERS 6
+#define SLOTS (2 * WORKERS)
+#define SLOT_PAGES 16
+#define SLOT_IOVA(slot) (IOVA + (slot) * 64 * PAGE)
+#define DMA_SIZE 256
+
+struct slot {
+	/* Goes up with each change; odd while it is mapped. */
+	atomic_uint turn;
+	/* For each page, the turn in which a write of a device has to arrive. */
+	atomic_uint written[SLOT_PAGES];
+};
+
+struct storm {
+	atomic_bool stop;
+	int iommufd;		/* the context that all share */
+	int slots_space;	/* the IOASID that is divided into slots */
+	int chaos_space;	/* the one where everybody does what he likes */
+	unsigned int seed;
+	struct slot slots[SLOTS];
+
+	atomic_ulong calls, maps, disturbances, writes, arrived, moves, unplugs;
+	atomic_ulong stale, lost, undocumented;
+};
+
+/* Random numbers that every thread has for itself. */
+struct dice {
+	uint64_t state;
+};
+
+static inline uint32_t roll(struct dice *dice, uint32_t sides)
+{
+	dice->state = dice->state * 6364136223846793005UL + 1442695040888963407UL;
+	return (dice->state >> 33) % sides;
+}
+
+static inline struct dice dice_of(const struct storm *storm, unsigned int who)
+{
+	struct dice dice = { storm->seed * 1000003UL + who };
+
+	roll(&dice, 2);
+	return dice;
+}
+
+/* What devices write: nothing that a worker puts into its memory. */
+static inline void fill_pattern(unsigned char *bytes)
+{
+	unsigned int i;
+
+	for (i = 0; i < DMA_SIZE; i++)
+		bytes[i] = 0x80 | (i * 7 + 13);
+}
+
+/* Count a call, and complain if it ended with something that is not documented. */
+static inline int64_t outcome(struct storm *storm, const char *what, int64_t ret)
+{
+	static const int errnos[] = { EBUSY, EEXIST, EINVAL, EINTR, ENOENT, ENOMEM, ENODEV };
+	unsigned int i;
+
+	storm->calls++;
+	if (ret >= 0)
+		return ret;
+	for (i = 0; i < ARRAY_SIZE(errnos); i++)
+		if (ret == -errnos[i])
+			return ret;
+	if (!storm->undocumented++)
+		ksft_print_msg("%s: %s\n", what, strerror(-ret));
+	return ret;
+}
+
+#endif /* LAB_STORM_H */

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The threads of a storm that own slots, and know what has to be in their memory. */
+#ifndef LAB_STORM_WORKER_H
+#define LAB_STORM_WORKER_H
+
+#include "storm.h"
+
+#define HUGE (2UL << 20)
+
+/* What a page of a slot's memory holds, but for what devices write to it. */
+struct memory {
+	char *pages;
+	unsigned char fill[SLOT_PAGES];
+	bool reachable[SLOT_PAGES];	/* the device writes to this page, not to one it replaced */
+};
+
+/* Memory of several kinds, all of which may be split, merged or moved by the kernel. */
+static char *slot_memory(unsigned int slot)
+{
+	char *huge;
+	int memfd;
+
+	switch (slot % 4) {
+	case 0:
+		return pages(SLOT_PAGES);
+	case 1:
+		return mmap(NULL, SLOT_PAGES * PAGE, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	case 2:
+		memfd = memfd_create("slot", MFD_CLOEXEC);
+		if (memfd < 0 || ftruncate(memfd, SLOT_PAGES * PAGE))
+			return MAP_FAILED;
+		return mmap(NULL, SLOT_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	default:
+		/* The middle of a huge page, if there is one. */
+		huge = pages(2 * HUGE / PAGE);
+		if (!huge)
+			return NULL;
+		huge = (char *)(((uintptr_t)huge + HUGE - 1) & -HUGE);
+		madvise(huge, HUGE, MADV_HUGEPAGE);
+		return huge + 100 * PAGE;
+	}
+}
+
+static void refill(struct memory *memory, struct dice *dice)
+{
+	unsigned int page;
+
+	for (page = 0; page < SLOT_PAGES; page++) {
+		memory->fill[page] = 1 + roll(dice, 0x7f);
+		memory->reachable[page] = true;
+		memset(memory->pages + page * PAGE, memory->fill[page], PAGE);
+	}
+}
+
+static bool all_bytes(const char *bytes, char value, size_t size)
+{
+	return bytes[0] == value && !memcmp(bytes, bytes + 1, size - 1);
+}
+
+/* What is in a page must be what was put there, and in front, what a device may have written. */
+static void check_page(struct storm *storm, struct memory *memory, unsigned int page,
+		       bool may_be_written, bool must_be_written)
+{
+	const char *bytes = memory->pages + page * PAGE;
+	unsigned char pattern[DMA_SIZE];
+	bool written, untouched;
+
+	fill_pattern(pattern);
+	may_be_written &= memory->reachable[page];
+	written = !memcmp(bytes, pattern, DMA_SIZE);
+	untouched = all_bytes(bytes, memory->fill[page], DMA_SIZE);
+	if (!all_bytes(bytes + DMA_SIZE, memory->fill[page], PAGE - DMA_SIZE) ||
+	    !(untouched || (written && may_be_written))) {
+		if (!storm->stale++)
+			ksft_print_msg("a page that is not mapped has changed\n");
+		return;
+	}
+	if (!must_be_written || !memory->reachable[page])
+		return;
+	storm->arrived += written;
+	if (!written && !storm->lost++)
+		ksft_print_msg("a write to a page that is mapped did not arrive\n");
+}
+
+/* The page's memory is replaced: the device goes on with the old page. */
+static void replace_page(struct memory *memory, unsigned int slot, unsigned int page, bool drop)
+{
+	char *bytes = memory->pages + page * PAGE;
+
+	/* What is in a file stays there: only memory of this process's own is lost. */
+	if (slot % 4 == 1 || slot % 4 == 2)
+		return;
+	if (drop)
+		madvise(bytes, PAGE, MADV_DONTNEED);
+	else
+		mmap(bytes, PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	memory->fill[page] = 0;
+	memory->reachable[page] = false;
+}
+
+/* Do something to the memory that must make no difference to what is mapped. */
+static void disturb(struct storm *storm, struct memory *memory, unsigned int slot,
+		    struct dice *dice)
+{
+	unsigned int page = roll(dice, SLOT_PAGES);
+	char *bytes = memory->pages + page * PAGE;
+	pid_t child;
+
+	storm->disturbances++;
+	switch (roll(dice, 7)) {
+	case 0:
+		mprotect(bytes, PAGE, PROT_NONE);
+		sched_yield();
+		mprotect(bytes, PAGE, PROT_READ | PROT_WRITE);
+		break;
+	case 1:
+		replace_page(memory, slot, page, true);
+		break;
+	case 2:
+		replace_page(memory, slot, page, false);
+		break;
+	case 3:
+		madvise(memory->pages, SLOT_PAGES * PAGE, MADV_COLD);
+		madvise(memory->pages, SLOT_PAGES * PAGE, MADV_PAGEOUT);
+		break;
+	case 4:
+		if (slot % 4 == 3)
+			madvise((char *)((uintptr_t)memory->pages & -HUGE), HUGE, MADV_COLLAPSE);
+		break;
+	default:
+		/* Whose page a write to memory shared by fork goes to must not change. */
+		child = fork();
+		if (!child) {
+			if (slot % 4 == 0 || slot % 4 == 3)
+				memset(bytes, 0, PAGE);
+			_exit(0);
+		}
+		if (child > 0)
+			waitpid(child, NULL, 0);
+	}
+}
+
+static void wait_a_little(struct dice *dice, unsigned int ms)
+{
+	edu_sleep_ms(roll(dice, ms) + 1);
+}
+
+/* One round of a slot: map, be written to, unmap, be left alone. */
+static void use_slot(struct storm *storm, unsigned int number, struct memory *memory,
+		     struct dice *dice)
+{
+	struct slot *slot = &storm->slots[number];
+	unsigned int turn, page, i;
+	int64_t ret;
+
+	refill(memory, dice);
+	ret = ioasid_map(storm->iommufd, storm->slots_space, memory->pages, SLOT_IOVA(number),
+			 SLOT_PAGES * PAGE, IOASID_RW);
+	if (outcome(storm, "MAP of a slot", ret))
+		return;
+	storm->maps++;
+	turn = ++slot->turn;
+	for (i = roll(dice, 4); i; i--) {
+		wait_a_little(dice, 200);
+		disturb(storm, memory, number, dice);
+	}
+	slot->turn++;
+	ret = unmap(storm->iommufd, storm->slots_space, SLOT_IOVA(number), SLOT_PAGES * PAGE);
+	if (outcome(storm, "UNMAP of a slot", ret) != SLOT_PAGES * PAGE)
+		storm->undocumented++;
+	for (page = 0; page < SLOT_PAGES; page++)
+		check_page(storm, memory, page, true, slot->written[page] == turn);
+	refill(memory, dice);
+	wait_a_little(dice, 150);
+	for (page = 0; page < SLOT_PAGES; page++)
+		check_page(storm, memory, page, false, false);
+}
+
+struct worker {
+	struct storm *storm;
+	unsigned int number;
+	pthread_t thread;
+};
+
+static void *work(void *data)
+{
+	struct worker *worker = data;
+	struct storm *storm = worker->storm;
+	struct dice dice = dice_of(storm, worker->number);
+	struct memory memory[SLOTS / WORKERS];
+	unsigned int first = worker->number * (SLOTS / WORKERS), i;
+
+	for (i = 0; i < SLOTS / WORKERS; i++) {
+		memory[i].pages = slot_memory(first + i);
+		if (!memory[i].pages || memory[i].pages == MAP_FAILED) {
+			storm->undocumented++;
+			return NULL;
+		}
+	}
+	while (!storm->stop) {
+		i = roll(&dice, SLOTS / WORKERS);
+		use_slot(storm, first + i, &memory[i], &dice);
+	}
+	return NULL;
+}
+
+/* Two workers in a process of their own. */
+static void work_in_pairs(struct storm *storm, unsigned int first)
+{
+	struct worker pair[2] = {
+		{ .storm = storm, .number = first },
+		{ .storm = storm, .number = first + 1 },
+	};
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (pthread_create(&pair[1].thread, NULL, work, &pair[1]))
+		_exit(1);
+	work(&pair[0]);
+	pthread_join(pair[1].thread, NULL);
+	_exit(pinned_pages() != 0);
+}
+
+#endif /* LAB_STORM_WORKER_H */
