@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The contexts there are: all of them from debugfs for root, else those of one's own processes
+//! from their fdinfo.
+
+use crate::{
+    parse::{
+        self,
+        Objects,
+        Space, //
+    },
+    system::{
+        self,
+        Process, //
+    },
+};
+use anyhow::{
+    bail,
+    Context as _,
+    Result, //
+};
+use serde::Serialize;
+use std::{
+    fs,
+    path::Path, //
+};
+
+const DEBUGFS: &str = "/sys/kernel/debug/iommufd/contexts";
+const NODE: &str = "/dev/iommu";
+
+/// One open of /dev/iommu.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Context {
+    /// Its name in all commands: the driver's number for it, or `pid/fd`.
+    pub(crate) context: String,
+    pub(crate) owner: Process,
+    #[serde(flatten)]
+    pub(crate) objects: Objects,
+}
+
+impl Context {
+    /// A sum over all address spaces.
+    pub(crate) fn total(&self, of: impl Fn(&Space) -> u64) -> u64 {
+        self.objects.spaces.iter().map(of).sum()
+    }
+
+    /// The devices attached to an address space.
+    pub(crate) fn attached(&self, ioasid: u32) -> impl Iterator<Item = &parse::Device> {
+        let devices = self.objects.devices.iter();
+        devices.filter(move |device| device.ioasid == Some(ioasid))
+    }
+}
+
+/// All that can be seen, and where it was seen.
+#[derive(Serialize)]
+pub(crate) struct Contexts {
+    /// `debugfs`: all of the machine; `fdinfo`: those of processes that one may look into.
+    pub(crate) source: &'static str,
+    pub(crate) contexts: Vec<Context>,
+}
+
+fn page_size() -> u64 {
+    u64::try_from(rustix::param::page_size()).unwrap_or(4096)
+}
+
+fn from_debugfs(text: &str) -> Contexts {
+    let listed = parse::contexts(text, page_size());
+    Contexts {
+        source: "debugfs",
+        contexts: listed
+            .into_iter()
+            .map(|listed| Context {
+                context: listed.number.to_string(),
+                owner: Process::new(listed.owner),
+                objects: listed.objects,
+            })
+            .collect(),
+    }
+}
+
+fn from_fdinfo() -> Contexts {
+    let contexts = system::holders(NODE).into_iter().filter_map(|(pid, fd)| {
+        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+        Some(Context {
+            context: format!("{pid}/{fd}"),
+            owner: Process::new(pid),
+            objects: parse::fdinfo(&text, page_size()),
+        })
+    });
+    Contexts {
+        source: "fdinfo",
+        contexts: contexts.collect(),
+    }
+}
+
+impl Contexts {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// There is no driver to ask.
+    pub(crate) fn read() -> Result<Self> {
+        if let Ok(text) = fs::read_to_string(DEBUGFS) {
+            return Ok(from_debugfs(&text));
+        }
+        if !system::is_loaded("iommufd") && !Path::new(NODE).exists() {
+            bail!("there is no {NODE}: 'iommuctl doctor' says why");
+        }
+        Ok(from_fdinfo())
+    }
+
+    /// The one of that name; the only one if no name is given.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or there are several.
+    pub(crate) fn pick(&self, name: Option<&str>) -> Result<&Context> {
+        match (name, self.contexts.as_slice()) {
+            (Some(name), contexts) => contexts
+                .iter()
+                .find(|context| context.context == name)
+                .with_context(|| format!("there is no context {name}: see 'iommuctl list'")),
+            (None, [only]) => Ok(only),
+            (None, []) => bail!("nothing has {NODE} open{}", self.hint()),
+            (None, _) => bail!("there are several contexts: name one, see 'iommuctl list'"),
+        }
+    }
+
+    /// What may be missing.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self.source {
+            "debugfs" => "",
+            _ => " (of what you may look into; root sees all)",
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `iommuctl doctor`: what keeps a device from being given to a program, and what to do.
+
+mod device;
+mod machine;
+mod user;
+
+use crate::{
+    output,
+    size,
+    system, //
+};
+use anyhow::Result;
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Arguments of `doctor`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A PCI device that shall be given to a program; may be repeated. Without, those that are
+    /// bound to vfio-pci are looked at.
+    #[arg(long)]
+    device: Vec<String>,
+    /// How much memory the virtual machine or the driver's buffers have, such as 4G.
+    #[arg(long, value_parser = size::parse)]
+    memory: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    Note,
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    status: Status,
+    /// Which check it is of.
+    check: &'static str,
+    /// What it is about, if not the whole machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    text: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    todo: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status: Status::Ok,
+            check,
+            device: None,
+            text: text.into(),
+            todo: None,
+        }
+    }
+
+    fn note(check: &'static str, text: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self {
+            status: Status::Note,
+            todo: Some(todo.into()),
+            ..Self::ok(check, text)
+        }
+    }
+
+    fn problem(check: &'static str, text: impl Into<String>, todo: impl Into<String>) -> Self {
+        Self {
+            status: Status::Problem,
+            ..Self::note(check, text, todo)
+        }
+    }
+
+    fn about(mut self, device: &str) -> Self {
+        self.device = Some(device.to_owned());
+        self
+    }
+}
+
+/// All findings.
+#[derive(Serialize)]
+struct Report {
+    kernel: String,
+    problems: usize,
+    findings: Vec<Finding>,
+}
+
+fn print(report: &Report) -> Result<()> {
+    let mut text = format!("linux {}\n", report.kernel);
+    for finding in &report.findings {
+        let status = match finding.status {
+            Status::Ok => "ok",
+            Status::Note => "note",
+            Status::Problem => "PROBLEM",
+        };
+        text += &format!("{status:<8} {:<11} {}\n", finding.check, finding.text);
+        if let Some(todo) = &finding.todo {
+            text += &format!("{:21}To do: {todo}\n", "");
+        }
+    }
+    text += &match report.problems {
+        0 => "Nothing is wrong.".to_owned(),
+        1 => "1 problem.".to_owned(),
+        count => format!("{count} problems."),
+    };
+    output::text(&text)
+}
+
+/// `iommuctl doctor`
+pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
+    let mut findings = Vec::new();
+    findings.extend(machine::check());
+    findings.extend(user::check(args.memory));
+    findings.extend(device::check(&args.device));
+    let problems = findings
+        .iter()
+        .filter(|finding| finding.status == Status::Problem)
+        .count();
+    let report = Report {
+        kernel: system::kernel_release(),
+        problems,
+        findings,
+    };
+    if json {
+        output::json(&report)?;
+    } else {
+        print(&report)?;
+    }
+    Ok(ExitCode::from(u8::from(problems > 0)))
+}

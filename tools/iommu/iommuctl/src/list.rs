@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The commands that list contexts: `list`, `show` and `watch`.
+
+use crate::{
+    contexts::{
+        Context,
+        Contexts, //
+    },
+    output,
+    parse::Space,
+    size,
+};
+use anyhow::Result;
+use serde::Serialize;
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    thread,
+    time::Duration, //
+};
+
+/// Arguments of `show`.
+#[derive(clap::Args)]
+pub(crate) struct ShowArgs {
+    /// Only this context, by its name in 'iommuctl list'.
+    context: Option<String>,
+    /// List each mapping, too (root only).
+    #[arg(long)]
+    areas: bool,
+}
+
+/// Arguments of `watch`.
+#[derive(clap::Args)]
+pub(crate) struct WatchArgs {
+    /// Seconds between two looks.
+    #[arg(long, default_value_t = 2.0, value_parser = seconds)]
+    interval: f64,
+    /// Stop after so many looks; by default, go on until interrupted.
+    #[arg(long)]
+    count: Option<u64>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.1..=86400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("between 0.1 and 86400 seconds".to_owned()),
+    }
+}
+
+fn human(bytes: u64) -> String {
+    size::human(bytes.into())
+}
+
+fn process(context: &Context) -> String {
+    let owner = &context.owner;
+    if owner.command.is_empty() {
+        format!("{} (ended)", owner.pid)
+    } else {
+        format!("{} {}", owner.pid, owner.command)
+    }
+}
+
+/// What is mapped, with the change since the last look if there was one.
+fn mapped(context: &Context, before: Option<u64>) -> String {
+    let now = context.total(|space| space.mapped_bytes);
+    match before {
+        Some(before) if now > before => format!("{} +{}", human(now), human(now - before)),
+        Some(before) if now < before => format!("{} -{}", human(now), human(before - now)),
+        _ => human(now),
+    }
+}
+
+/// One line for each context.
+fn overview(found: &Contexts, before: &HashMap<String, u64>) -> String {
+    if found.contexts.is_empty() {
+        return format!("Nothing has /dev/iommu open{}.", found.hint());
+    }
+    let mut table = output::table(&[
+        "CONTEXT", "PROCESS", "USER", ">IOASIDS", ">DEVICES", ">AREAS", ">MAPPED", ">PINNED",
+        ">CHARGED",
+    ]);
+    for context in &found.contexts {
+        table.add_row([
+            context.context.clone(),
+            process(context),
+            context.owner.user.clone(),
+            context.objects.spaces.len().to_string(),
+            context.objects.devices.len().to_string(),
+            context.total(|space| space.area_count).to_string(),
+            mapped(context, before.get(&context.context).copied()),
+            human(context.total(|space| space.pinned_bytes)),
+            human(context.total(|space| space.charged_bytes)),
+        ]);
+    }
+    table.to_string()
+}
+
+/// `iommuctl list`
+pub(crate) fn list(json: bool) -> Result<()> {
+    let mut found = Contexts::read()?;
+    if json {
+        without_areas(&mut found.contexts);
+        return output::json(&found);
+    }
+    output::text(&overview(&found, &HashMap::new()))
+}
+
+fn without_areas(contexts: &mut [Context]) {
+    for context in contexts {
+        for space in &mut context.objects.spaces {
+            space.areas = None;
+        }
+    }
+}
+
+fn spaces(context: &Context) -> String {
+    let mut table = output::table(&[
+        "IOASID", "FIRST", "LAST", ">AREAS", ">MAPPED", ">PINNED", ">CHARGED", "DEVICES",
+    ]);
+    for space in &context.objects.spaces {
+        let devices: Vec<_> = context
+            .attached(space.ioasid)
+            .map(|device| device.name.as_str())
+            .collect();
+        table.add_row([
+            space.ioasid.to_string(),
+            format!("{:#x}", space.first),
+            format!("{:#x}", space.last),
+            space.area_count.to_string(),
+            human(space.mapped_bytes),
+            human(space.pinned_bytes),
+            human(space.charged_bytes),
+            devices.join(" "),
+        ]);
+    }
+    table.to_string()
+}
+
+fn devices(context: &Context) -> String {
+    let mut table = output::table(&["ID", "DEVICE", "GROUP", "ATTACHED TO"]);
+    for device in &context.objects.devices {
+        table.add_row([
+            device.id.to_string(),
+            device.name.clone(),
+            device.group.to_string(),
+            device
+                .ioasid
+                .map_or("nothing".to_owned(), |ioasid| format!("IOASID {ioasid}")),
+        ]);
+    }
+    table.to_string()
+}
+
+fn areas(space: &Space) -> String {
+    let Some(areas) = &space.areas else {
+        return format!(
+            "Mappings of IOASID {} are shown to root only.",
+            space.ioasid
+        );
+    };
+    let mut table = output::table(&["IOASID", "FIRST", "LAST", ">SIZE", "ACCESS", ">RUNS"]);
+    for area in areas {
+        table.add_row([
+            space.ioasid.to_string(),
+            format!("{:#x}", area.first),
+            format!("{:#x}", area.last),
+            size::human(u128::from(area.last - area.first) + 1),
+            area.access.clone(),
+            area.runs.to_string(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Everything about one context, as a person reads it.
+fn in_full(context: &Context, with_areas: bool) -> String {
+    let objects = &context.objects;
+    let mut text = format!(
+        "Context {}, opened by {} as {}\n",
+        context.context,
+        process(context),
+        context.owner.user
+    );
+    let mut tables = Vec::new();
+    if !objects.devices.is_empty() {
+        tables.push(devices(context));
+    }
+    if !objects.spaces.is_empty() {
+        tables.push(spaces(context));
+    }
+    if with_areas {
+        tables.extend(objects.spaces.iter().map(areas));
+    }
+    for table in tables {
+        for line in table.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// `iommuctl show`
+pub(crate) fn show(args: &ShowArgs, json: bool) -> Result<()> {
+    let mut found = Contexts::read()?;
+    if let Some(name) = &args.context {
+        found.contexts = vec![found.pick(Some(name))?.clone()];
+    }
+    if json {
+        if !args.areas {
+            without_areas(&mut found.contexts);
+        }
+        return output::json(&found);
+    }
+    if found.contexts.is_empty() {
+        return output::text(&overview(&found, &HashMap::new()));
+    }
+    for context in &found.contexts {
+        output::text(&in_full(context, args.areas))?;
+    }
+    Ok(())
+}
+
+/// What `watch --json` prints for each look.
+#[derive(Serialize)]
+struct Look<'a> {
+    look: u64,
+    #[serde(flatten)]
+    found: &'a Contexts,
+}
+
+/// `iommuctl watch`
+pub(crate) fn watch(args: &WatchArgs, json: bool) -> Result<()> {
+    let mut before = HashMap::new();
+    let mut look = 0;
+    loop {
+        look += 1;
+        let mut found = Contexts::read()?;
+        if json {
+            without_areas(&mut found.contexts);
+            output::json_line(&Look {
+                look,
+                found: &found,
+            })?;
+        } else {
+            output::text(&format!("{}\n ", overview(&found, &before)))?;
+        }
+        if args.count.is_some_and(|count| look >= count) {
+            return Ok(());
+        }
+        before = found
+            .contexts
+            .iter()
+            .map(|context| {
+                let bytes = context.total(|space| space.mapped_bytes);
+                (context.context.clone(), bytes)
+            })
+            .collect();
+        thread::sleep(Duration::from_secs_f64(args.interval));
+    }
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! iommuctl: who maps what through /dev/iommu, and what keeps it from working.
+//!
+//! All that it knows comes from files: [`contexts`] reads what the driver shows, [`system`] what
+//! sysfs and procfs show of everything else. The commands work on what these two found.
+
+#![forbid(unsafe_code)]
+
+mod bind;
+mod contexts;
+mod doctor;
+mod list;
+mod map;
+mod output;
+mod parse;
+mod size;
+mod system;
+
+use anyhow::Result;
+use clap::{
+    CommandFactory,
+    Parser,
+    Subcommand, //
+};
+use std::process::ExitCode;
+
+/// Look at /dev/iommu: who maps what, and what keeps it from working.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// Print JSON instead of text; schema.json describes it.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what is wrong, and what to do about it; exit status 1 if something is.
+    Doctor(doctor::Args),
+    /// List all contexts: who opened /dev/iommu, with how much mapped.
+    List,
+    /// Show contexts in full: their address spaces, devices and mappings.
+    Show(list::ShowArgs),
+    /// Draw an address space: what is mapped, free and reserved.
+    Map(map::Args),
+    /// List all contexts again and again, with what changed.
+    Watch(list::WatchArgs),
+    /// Give a PCI device to vfio-pci.
+    Bind(bind::Args),
+    /// Take a PCI device from vfio-pci, and give it back to its own driver.
+    Unbind(bind::Args),
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell to print it for.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let json = cli.json;
+    match &cli.command {
+        Command::Doctor(args) => return doctor::run(args, json),
+        Command::List => list::list(json)?,
+        Command::Show(args) => list::show(args, json)?,
+        Command::Map(args) => map::run(args, json)?,
+        Command::Watch(args) => list::watch(args, json)?,
+        Command::Bind(args) => bind::bind(args, json)?,
+        Command::Unbind(args) => bind::unbind(args, json)?,
+        Command::Completion { shell } => {
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "iommuctl",
+                &mut std::io::stdout(),
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        // Whoever reads the output may have seen enough.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("iommuctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

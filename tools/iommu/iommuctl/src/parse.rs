@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lines by which the driver shows contexts, in debugfs and in fdinfo. What a later driver
+//! adds, be it lines or words, is passed over.
+
+use crate::size;
+use serde::Serialize;
+
+/// A mapping in an address space.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Area {
+    #[serde(serialize_with = "size::as_hex")]
+    pub(crate) first: u64,
+    #[serde(serialize_with = "size::as_hex")]
+    pub(crate) last: u64,
+    /// `r-`, `-w` or `rw`.
+    pub(crate) access: String,
+    /// In how many pieces its memory is.
+    pub(crate) runs: u64,
+}
+
+/// An I/O address space.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Space {
+    pub(crate) ioasid: u32,
+    #[serde(serialize_with = "size::as_hex")]
+    pub(crate) first: u64,
+    #[serde(serialize_with = "size::as_hex")]
+    pub(crate) last: u64,
+    pub(crate) enforce_snoop: bool,
+    pub(crate) area_count: u64,
+    pub(crate) mapped_bytes: u64,
+    pub(crate) pinned_bytes: u64,
+    pub(crate) charged_bytes: u64,
+    /// Absent where the driver does not show them to whoever asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) areas: Option<Vec<Area>>,
+}
+
+/// A bound device.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Device {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) group: u32,
+    /// Where it is attached, if it is.
+    pub(crate) ioasid: Option<u32>,
+}
+
+/// What one context holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Objects {
+    pub(crate) spaces: Vec<Space>,
+    pub(crate) devices: Vec<Device>,
+}
+
+/// A context as debugfs lists it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Listed {
+    pub(crate) number: u64,
+    pub(crate) owner: u32,
+    pub(crate) objects: Objects,
+}
+
+/// `first-last`, both hexadecimal.
+fn range(text: &str) -> Option<(u64, u64)> {
+    let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let (first, last) = text.split_once('-')?;
+    Some((hex(first)?, hex(last)?))
+}
+
+/// The number behind a word.
+fn after(words: &[&str], name: &str) -> Option<u64> {
+    let at = words.iter().position(|word| *word == name)?;
+    words.get(at + 1)?.parse().ok()
+}
+
+fn space(words: &[&str], page: u64) -> Option<Space> {
+    let window = words.iter().position(|word| *word == "window")?;
+    let (first, last) = range(words.get(window + 1)?)?;
+    Some(Space {
+        ioasid: words.first()?.parse().ok()?,
+        first,
+        last,
+        enforce_snoop: words.contains(&"enforce-snoop"),
+        area_count: after(words, "areas")?,
+        mapped_bytes: after(words, "mapped")? << 10,
+        pinned_bytes: after(words, "pinned")? * page,
+        charged_bytes: after(words, "charged")? << 10,
+        areas: None,
+    })
+}
+
+fn device(words: &[&str]) -> Option<Device> {
+    Some(Device {
+        id: words.first()?.parse().ok()?,
+        name: (*words.get(1)?).to_owned(),
+        group: u32::try_from(after(words, "group")?).ok()?,
+        ioasid: after(words, "ioasid").and_then(|id| u32::try_from(id).ok()),
+    })
+}
+
+fn area(words: &[&str]) -> Option<(u64, Area)> {
+    let ioasid = after(words, "ioasid")?;
+    let (first, last) = range(words.get(2)?)?;
+    let access = (*words.get(3)?).to_owned();
+    let runs = after(words, "runs")?;
+    Some((
+        ioasid,
+        Area {
+            first,
+            last,
+            access,
+            runs,
+        },
+    ))
+}
+
+impl Objects {
+    /// Takes in one line, if it is one about an object.
+    fn add(&mut self, key: &str, words: &[&str], page: u64) {
+        match key {
+            "ioasid" => self.spaces.extend(space(words, page)),
+            "device" => self.devices.extend(device(words)),
+            "area" => {
+                if let Some((ioasid, area)) = area(words) {
+                    let space = self.spaces.iter_mut();
+                    if let Some(space) = space
+                        .into_iter()
+                        .find(|space| u64::from(space.ioasid) == ioasid)
+                    {
+                        space.areas.get_or_insert_default().push(area);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The objects of one context, from the fdinfo of its file.
+pub(crate) fn fdinfo(text: &str, page: u64) -> Objects {
+    let mut objects = Objects::default();
+    for (key, rest) in text.lines().filter_map(|line| line.split_once(':')) {
+        objects.add(key, &rest.split_whitespace().collect::<Vec<_>>(), page);
+    }
+    objects
+}
+
+/// All contexts, from debugfs.
+pub(crate) fn contexts(text: &str, page: u64) -> Vec<Listed> {
+    let mut contexts: Vec<Listed> = Vec::new();
+    for (key, rest) in text.lines().filter_map(|line| line.split_once(':')) {
+        let words: Vec<_> = rest.split_whitespace().collect();
+        if key == "context" {
+            contexts.extend(listed(&words));
+        } else if let Some(context) = contexts.last_mut() {
+            context.objects.add(key, &words, page);
+        }
+    }
+    for context in &mut contexts {
+        for space in &mut context.objects.spaces {
+            space.areas.get_or_insert_default();
+        }
+    }
+    contexts
+}
+
+fn listed(words: &[&str]) -> Option<Listed> {
+    Some(Listed {
+        number: words.first()?.parse().ok()?,
+        owner: u32::try_from(after(words, "by")?).ok()?,
+        objects: Objects::default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "context:\t7 opened by 196\n\
+        device:\t1 0000:00:05.0 group 2 ioasid 2\n\
+        device:\t4 0000:00:06.0 group 3 detached\n\
+        ioasid:\t2 window 0x0-0xffffffffffffffff areas 2 mapped 8 kB pinned 2 pages charged 4 kB\n\
+        ioasid:\t3 window 0x1000-0x1fff enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB\n\
+        later:\t5 something new\n\
+        area:\tioasid 2 0x1000-0x1fff r- runs 1\n\
+        area:\tioasid 2 0xfffffffffffff000-0xffffffffffffffff rw runs 1 more\n\
+        context:\t9 opened by 200\n";
+
+    #[test]
+    fn debugfs() {
+        let contexts = contexts(TEXT, 4096);
+        assert_eq!(contexts.len(), 2);
+        assert_eq!((contexts[0].number, contexts[0].owner), (7, 196));
+        let objects = &contexts[0].objects;
+        assert_eq!(objects.devices[0].ioasid, Some(2));
+        assert_eq!(objects.devices[1].ioasid, None);
+        assert_eq!(objects.devices[1].name, "0000:00:06.0");
+        assert_eq!(objects.spaces[0].last, u64::MAX);
+        assert_eq!(objects.spaces[0].pinned_bytes, 8192);
+        assert_eq!(objects.spaces[0].charged_bytes, 4096);
+        assert!(!objects.spaces[0].enforce_snoop && objects.spaces[1].enforce_snoop);
+        let areas = objects.spaces[0].areas.as_ref().unwrap();
+        assert_eq!(areas.len(), 2);
+        assert_eq!(areas[1].last, u64::MAX);
+        assert_eq!(areas[0].access, "r-");
+        assert_eq!(objects.spaces[1].areas, Some(vec![]));
+        assert_eq!(contexts[1].objects, Objects::default());
+    }
+
+    #[test]
+    fn fdinfo_has_no_areas() {
+        let text = "pos:\t0\nflags:\t02\nioasid:\t1 window 0x0-0xff areas 1 mapped 4 kB pinned 1 pages charged 0 kB\n";
+        let objects = fdinfo(text, 4096);
+        assert_eq!(objects.spaces.len(), 1);
+        assert_eq!(objects.spaces[0].areas, None);
+    }
+
+    #[test]
+    fn nonsense_is_passed_over() {
+        for text in [
+            "",
+            "ioasid:",
+            "ioasid:\tx window 0-1",
+            "area:\tioasid 1 0x0-0xfff rw runs 1",
+        ] {
+            assert_eq!(fdinfo(text, 4096), Objects::default(), "{text}");
+        }
+    }
+}

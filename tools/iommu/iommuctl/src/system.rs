@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What sysfs and procfs show of the machine: PCI devices, groups, modules, processes.
+
+use serde::Serialize;
+use std::{
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+};
+
+const PCI_DEVICES: &str = "/sys/bus/pci/devices";
+const GROUPS: &str = "/sys/kernel/iommu_groups";
+
+/// Drivers that do no DMA of their own, and so may share a group with a device given away.
+const HARMLESS_DRIVERS: [&str; 3] = ["pci-stub", "pcieport", "xen-pciback"];
+
+/// The names of what a folder holds, sorted; none if there is no such folder.
+pub(crate) fn entries(folder: impl AsRef<Path>) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The text of a file without the line's end; empty if it cannot be read.
+pub(crate) fn text(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path)
+        .unwrap_or_default()
+        .trim_end()
+        .to_owned()
+}
+
+/// The last part of what a link leads to.
+fn link_name(path: impl AsRef<Path>) -> Option<String> {
+    let target = fs::read_link(path).ok()?;
+    Some(target.file_name()?.to_string_lossy().into_owned())
+}
+
+/// A PCI device.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PciDevice {
+    pub(crate) address: String,
+    /// Vendor and device, as in `8086:10d3`.
+    pub(crate) id: String,
+    pub(crate) driver: Option<String>,
+    pub(crate) group: Option<u32>,
+}
+
+impl PciDevice {
+    /// The device at an address; the domain may be left out.
+    pub(crate) fn find(address: &str) -> Option<Self> {
+        let full = if address.matches(':').count() == 1 {
+            format!("0000:{address}")
+        } else {
+            address.to_owned()
+        };
+        // A name, not a path.
+        (!full.contains('/') && Path::new(PCI_DEVICES).join(&full).is_dir())
+            .then(|| Self::at(&full))
+    }
+
+    fn at(address: &str) -> Self {
+        let mut device = Self {
+            address: address.to_owned(),
+            id: String::new(),
+            driver: None,
+            group: None,
+        };
+        let number = |name| device.attribute(name).trim_start_matches("0x").to_owned();
+        device.id = format!("{}:{}", number("vendor"), number("device"));
+        device.driver = link_name(device.path("driver"));
+        device.group = link_name(device.path("iommu_group")).and_then(|name| name.parse().ok());
+        device
+    }
+
+    /// All there are.
+    pub(crate) fn all() -> Vec<Self> {
+        entries(PCI_DEVICES)
+            .iter()
+            .map(|address| Self::at(address))
+            .collect()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        Path::new(PCI_DEVICES).join(&self.address).join(name)
+    }
+
+    pub(crate) fn attribute(&self, name: &str) -> String {
+        text(self.path(name))
+    }
+
+    /// Bridges lead to devices; they are not given away themselves.
+    pub(crate) fn is_bridge(&self) -> bool {
+        self.attribute("class").starts_with("0x06")
+    }
+
+    /// The others of its group.
+    pub(crate) fn siblings(&self) -> Vec<Self> {
+        let Some(group) = self.group else {
+            return Vec::new();
+        };
+        entries(format!("{GROUPS}/{group}/devices"))
+            .iter()
+            .filter(|address| **address != self.address)
+            .map(|address| Self::at(address))
+            .collect()
+    }
+
+    pub(crate) fn is_vfios(&self) -> bool {
+        self.driver
+            .as_ref()
+            .is_some_and(|driver| driver.replace('_', "-").contains("vfio"))
+    }
+
+    /// Does a driver of the host do DMA with it?
+    pub(crate) fn is_hosts(&self) -> bool {
+        self.driver
+            .as_ref()
+            .is_some_and(|driver| !HARMLESS_DRIVERS.contains(&driver.as_str()))
+            && !self.is_vfios()
+    }
+
+    /// Its file in `/dev/vfio/devices`, if VFIO has made one.
+    pub(crate) fn node(&self) -> Option<String> {
+        let name = entries(self.path("vfio-dev")).into_iter().next()?;
+        Some(format!("/dev/vfio/devices/{name}"))
+    }
+
+    /// What it is called when it is the reason for something.
+    pub(crate) fn with_driver(&self) -> String {
+        match &self.driver {
+            Some(driver) => format!("{} [{}] on {driver}", self.address, self.id),
+            None => format!("{} [{}] without a driver", self.address, self.id),
+        }
+    }
+}
+
+/// A range that a group's devices cannot use, or that the host has given a meaning.
+pub(crate) struct Reserved {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) kind: String,
+}
+
+/// The reserved regions of a group.
+pub(crate) fn reserved_regions(group: u32) -> Vec<Reserved> {
+    let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
+    text(format!("{GROUPS}/{group}/reserved_regions"))
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some(Reserved {
+                first: hex(words.next()?)?,
+                last: hex(words.next()?)?,
+                kind: words.next()?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// True if the kernel translates for any device at all.
+pub(crate) fn has_groups() -> bool {
+    !entries(GROUPS).is_empty()
+}
+
+/// A process, by what it is known by.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// Empty once it has ended: its files may live on in another process.
+    pub(crate) command: String,
+    pub(crate) user: String,
+}
+
+/// The name of a user, or the number.
+pub(crate) fn user_name(uid: &str) -> String {
+    text("/etc/passwd")
+        .lines()
+        .find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        })
+        .unwrap_or_else(|| uid.to_owned())
+}
+
+impl Process {
+    pub(crate) fn new(pid: u32) -> Self {
+        let status = text(format!("/proc/{pid}/status"));
+        let uid = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Uid:"))
+            .and_then(|ids| ids.split_whitespace().nth(1));
+        Self {
+            pid,
+            command: text(format!("/proc/{pid}/comm")),
+            user: uid.map(user_name).unwrap_or_default(),
+        }
+    }
+}
+
+/// The processes that have a file open, with their descriptors, as far as one may look.
+pub(crate) fn holders(file: &str) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for pid in entries("/proc").iter().filter_map(|name| name.parse().ok()) {
+        for fd in entries(format!("/proc/{pid}/fd")) {
+            let target = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+            if target.is_ok_and(|target| target == Path::new(file)) {
+                found.push((pid, fd));
+            }
+        }
+    }
+    found
+}
+
+/// True if a module is loaded, or built in with a folder of its own.
+pub(crate) fn is_loaded(module: &str) -> bool {
+    Path::new("/sys/module").join(module).is_dir()
+}
+
+/// True if a loaded module was built outside of the kernel's tree, as ours are.
+pub(crate) fn is_from_outside(module: &str) -> bool {
+    text(format!("/sys/module/{module}/taint")).contains('O')
+}
+
+/// The release of the running kernel.
+pub(crate) fn kernel_release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}

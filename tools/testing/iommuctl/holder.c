@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Holds a context with known contents for others to look at, until it is killed:
+ * an address space with a window, one for an edu device unless --no-device, and
+ * four mappings. On SIGUSR1 it maps one MiB more. It says "ready" when it is.
+ */
+#include <err.h>
+#include <signal.h>
+
+#include "edu.h"
+#include "ioasid.h"
+
+#define KIB 1024UL
+#define MIB (1024 * KIB)
+#define WINDOW 0x80000000UL
+#define WINDOW_SIZE 0x40000000UL
+#define DEVICE_IOVA 0x1000000UL
+
+static int check(int ret, const char *what)
+{
+	if (ret < 0) {
+		errno = -ret;
+		err(1, "%s", what);
+	}
+	return ret;
+}
+
+static void map(int fd, int ioasid, char *memory, uint64_t iova, uint64_t size, int access)
+{
+	check(ioasid_map(fd, ioasid, memory, iova, size, access), "map");
+}
+
+static void attach_device(int fd, int ioasid)
+{
+	struct edu edu;
+
+	check(edu_find(&edu, NULL), "find an edu device");
+	check(edu_open(&edu), edu.node);
+	check(vfio_bind(edu.fd, fd), "bind");
+	check(vfio_attach(edu.fd, ioasid), "attach");
+}
+
+int main(int argc, char **argv)
+{
+	bool device = argc < 2 || strcmp(argv[1], "--no-device");
+	int fd = open("/dev/iommu", O_RDWR), window, wide, received;
+	sigset_t signals;
+	char *memory = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+
+	if (fd < 0 || memory == MAP_FAILED)
+		err(1, "open");
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	window = check(ioasid_alloc_window(fd, WINDOW, WINDOW + WINDOW_SIZE - 1), "alloc");
+	wide = check(ioasid_alloc(fd, 39), "alloc");
+	if (device)
+		attach_device(fd, wide);
+	/* Neighbours, then one on its own. */
+	map(fd, window, memory, WINDOW, 64 * KIB, IOASID_RW);
+	map(fd, window, memory, WINDOW + 64 * KIB, 64 * KIB, IOASID_RW);
+	map(fd, window, memory, WINDOW + MIB, 4 * KIB, IOASID_READ);
+	map(fd, wide, memory + MIB, DEVICE_IOVA, 512 * KIB, IOASID_RW);
+	puts("ready");
+	fflush(stdout);
+	while (!sigwait(&signals, &received))
+		map(fd, wide, memory + 2 * MIB, 2 * DEVICE_IOVA, MIB, IOASID_RW);
+	return 1;
+}
