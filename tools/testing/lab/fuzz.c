@@ -21,6 +21,7 @@
 #define RW_PAGES 64	/* memory that can be written, then some that can be read, then none */
 #define RO_PAGES 4
 #define NO_PAGES 4
+#define MEMORY (1UL << 40)	/* where it is: nothing else is near, nor where odd offsets lead */
 
 struct fuzz {
 	struct input input;
@@ -540,9 +541,11 @@ static int learn_device(struct fuzz *f)
 
 static int prepare(struct fuzz *f)
 {
-	f->memory = pages(RW_PAGES + RO_PAGES + NO_PAGES);
+	f->memory = mmap((void *)MEMORY, (RW_PAGES + RO_PAGES + NO_PAGES) * PAGE,
+			 PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	f->corpus = calloc(CORPUS_SIZE, sizeof(*f->corpus));
-	if (!f->memory || !f->corpus)
+	if (f->memory != (char *)MEMORY || !f->corpus)
 		return -ENOMEM;
 	memset(f->memory, 1, (RW_PAGES + RO_PAGES) * PAGE);
 	mprotect(f->memory + RW_PAGES * PAGE, RO_PAGES * PAGE, PROT_READ);
