@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "phase.h"
 
 /* What is left for everything else, such as processes that are killed. */
 #define SPARE (512 * MIB)
@@ -123,12 +124,16 @@ void attach(struct space *space, const char *address)
 
 void map(struct space *space, void *memory, uint64_t iova, uint64_t size)
 {
+	phase(PHASE_MAP);
 	check(space->backend->map(space, memory, iova, size), "map");
+	phase(PHASE_OTHER);
 }
 
 void unmap(struct space *space, uint64_t iova, uint64_t size)
 {
+	phase(PHASE_UNMAP);
 	check(space->backend->unmap(space, iova, size), "unmap");
+	phase(PHASE_OTHER);
 }
 
 static bool is_next(const char *list, const char *name)

@@ -192,6 +192,9 @@ fn contiguous(first: PagePtr, pages: &[PagePtr]) -> usize {
     const STEP: usize = 16;
     let mut count = 0;
     let mut next = first.wrapping_add(1);
+    if pages.first() != Some(&next) {
+        return 0;
+    }
     // Many at a time, as long as it lasts.
     for chunk in pages.chunks_exact(STEP) {
         let mut differ = 0;
