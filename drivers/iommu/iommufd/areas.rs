@@ -182,12 +182,12 @@ impl<T> Areas<T> {
         self.unmapping > 0
     }
 
-    /// The live area that has the address `iova`.
-    pub(crate) fn live_at(&self, iova: u64) -> Option<IovaRange> {
-        let next = self.tree.cursor_lower_bound(&iova)?;
-        let (last, area) = next.current();
-        let is_it = area.first <= iova && area.content.is_some();
-        IovaRange::new(area.first, *last).filter(|_| is_it)
+    /// The live area that has the address `iova`, and its content.
+    pub(crate) fn live_at(&self, iova: u64) -> Option<(IovaRange, &T)> {
+        let last = *self.tree.cursor_lower_bound(&iova)?.current().0;
+        let area = self.tree.get(&last)?;
+        let range = IovaRange::new(area.first, last).filter(|range| range.first() <= iova)?;
+        Some((range, area.content.as_ref()?))
     }
 
     fn has_area(&self, range: IovaRange) -> bool {
@@ -195,7 +195,8 @@ impl<T> Areas<T> {
         next.is_some_and(|next| next.current().1.first <= range.last())
     }
 
-    fn is_being_unmapped(&self, range: IovaRange) -> bool {
+    /// Whether an unmap of some of `range` is under way.
+    pub(crate) fn is_being_unmapped(&self, range: IovaRange) -> bool {
         let mut unmaps = self.unmaps.iter().flatten();
         self.unmapping > 0 && unmaps.any(|unmap| unmap.overlaps(&range))
     }
@@ -245,11 +246,7 @@ impl<T> Areas<T> {
                 }
             }
         }
-        let low = range.first().checked_sub(1);
-        let high = range.last().checked_add(1);
-        if low.is_some_and(|low| self.is_cut(low, range.first()))
-            || high.is_some_and(|high| self.is_cut(range.last(), high))
-        {
+        if self.is_cut_by(range) {
             return Err(Conflict::Area);
         }
         if self.is_being_unmapped(range) {
@@ -265,6 +262,14 @@ impl<T> Areas<T> {
         *slot = Some(range);
         self.unmapping += 1;
         Ok(Unmap { slot: number, rest })
+    }
+
+    /// Whether an end of `range` cuts a live area.
+    pub(crate) fn is_cut_by(&self, range: IovaRange) -> bool {
+        let low = range.first().checked_sub(1);
+        let high = range.last().checked_add(1);
+        low.is_some_and(|low| self.is_cut(low, range.first()))
+            || high.is_some_and(|high| self.is_cut(range.last(), high))
     }
 
     /// Whether one live area holds both of two neighbouring addresses.

@@ -2,10 +2,11 @@
 
 //! A context: what one open of /dev/iommu owns, by id.
 //!
-//! It lives as long as its file is open or a device is bound to it. An object's id is reserved
+//! It lives as long as its file is open or a driver has bound something to it. An object's id is reserved
 //! first, and given to the object when that is complete: nobody ever finds half an object.
 
 use crate::{
+    access,
     group::Group,
     hwpt::Hwpt,
     ioas::{
@@ -43,7 +44,7 @@ use kernel::{
     },
 };
 
-/// One open of /dev/iommu, as its file and the devices bound to it hold it.
+/// One open of /dev/iommu, as its file and what is bound to it hold it.
 pub(crate) struct Context {
     /// Where it can be looked at; given up first.
     _listing: Listing,
@@ -128,6 +129,8 @@ pub(crate) enum Object {
     Hwpt(Arc<Hwpt>),
     /// A bound device, which its group knows by the same id.
     Device(Arc<Group>),
+    /// What a driver accesses an address space's memory by.
+    Access(Arc<access::Seat>),
 }
 
 impl Objects {
@@ -293,7 +296,7 @@ impl Objects {
     /// # Errors
     ///
     /// * `ENOENT`: there is none. `EINTR`.
-    /// * `EBUSY`: it is in use, as a device always is, by the driver that bound it.
+    /// * `EBUSY`: it is in use, as a device or an access always is, by the driver that bound it.
     pub(crate) fn destroy(&self, id: u32) -> Result {
         match self.get(id).ok_or(ENOENT)? {
             Object::Ioas(_) => self.free_ioas(id),
@@ -302,7 +305,7 @@ impl Objects {
                 self.remove(id);
                 Ok(())
             }
-            Object::Device(_) => Err(EBUSY),
+            Object::Device(_) | Object::Access(_) => Err(EBUSY),
         }
     }
 

@@ -112,7 +112,7 @@ impl Device {
                 wanted: Wanted::This(pt_id),
             })?,
             Object::Ioas(_) => self.go_to_any(self.ctx.use_ioas(pt_id)?, go)?,
-            Object::Device(_) => return Err(ENOENT),
+            Object::Device(_) | Object::Access(_) => return Err(ENOENT),
         };
         self.forget_hwpt(attached.gone);
         Ok(attached.hwpt)

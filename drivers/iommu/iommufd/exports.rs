@@ -6,12 +6,19 @@
 //! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
 //!
 //! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`Device`]
-//! in a [`KBox`]. The access interface, which emulated devices need, is not there yet.
+//! and a `struct iommufd_access` an [`Access`], each in a [`KBox`].
 
 use crate::{
+    access::Access,
     context::Context,
     device::Device,
+    iova::IovaRange,
     kapi::{
+        access::{
+            Buffer,
+            PageSlots,
+            UnmapCallback, //
+        },
         device::BoundDevice,
         node, //
     },
@@ -21,13 +28,18 @@ use core::mem::ManuallyDrop;
 use kernel::{
     bindings,
     error::from_result,
+    page::PAGE_SHIFT,
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    warn_on, //
 };
 
 type Ctx = bindings::iommufd_ctx;
 type Idev = sys::iommufd_device;
-type Access = sys::iommufd_access;
+type RawAccess = sys::iommufd_access;
+
+/// `IOMMUFD_ACCESS_RW_WRITE`.
+const WRITE: c_uint = sys::IOMMUFD_ACCESS_RW_WRITE;
 
 /// Defines a function of the headers; does not compile unless it has the type it has there.
 macro_rules! export_fn {
@@ -75,6 +87,15 @@ unsafe fn device_borrow<'a>(idev: *mut Idev) -> &'a Device {
 unsafe fn device_take(idev: *mut Idev) -> KBox<Device> {
     // SAFETY: By the contract; it is what `KBox::into_raw` gave.
     unsafe { KBox::from_raw(idev.cast::<Device>()) }
+}
+
+/// # Safety
+///
+/// `access` was returned by `iommufd_access_create()`, and is not destroyed for the duration of
+/// `'a`.
+unsafe fn access_borrow<'a>(access: *mut RawAccess) -> &'a Access {
+    // SAFETY: By the contract.
+    unsafe { &*access.cast::<Access>() }
 }
 
 export_fn! {
@@ -402,52 +423,171 @@ export_fn! {
     }
 }
 
-/// Defines a function that answers `-EOPNOTSUPP` whatever it is asked.
-macro_rules! export_unsupported {
-    ($($name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $answer:expr;)*) => {
-        $(export_fn! {
-            /// Not there yet: does nothing and says so.
-            ///
-            /// # Safety
-            ///
-            /// None.
-            unsafe extern "C" fn $name($($arg: $ty),*) -> $ret {
-                $answer
+export_fn! {
+    /// Makes an access for a driver, and writes the id that userspace knows it by to `id`.
+    ///
+    /// Errors as pointers: `-ENOMEM`, `-ENOSPC`.
+    ///
+    /// # Safety
+    ///
+    /// `ictx` is a context that the caller has a reference on; `ops` is valid, and its function may
+    /// be called with `data`, until `iommufd_access_destroy()` returns; `id` can be written to.
+    unsafe extern "C" fn iommufd_access_create(
+        ictx: *mut Ctx,
+        ops: *const sys::iommufd_access_ops,
+        data: *mut c_void,
+        id: *mut u32,
+    ) -> *mut RawAccess {
+        // SAFETY: By the contract.
+        let ctx = unsafe { ctx_borrow(ictx) };
+        // SAFETY: By the contract; nobody uses it any more when the access is gone.
+        let callback = unsafe { UnmapCallback::new(ops, data) };
+        match Access::new(&ctx, callback) {
+            Ok(access) => {
+                // SAFETY: By the contract.
+                unsafe { id.write(access.id()) };
+                KBox::into_raw(access).cast()
             }
-        })*
-    };
+            Err(e) => err_ptr(e),
+        }
+    }
 }
 
-const UNSUPPORTED: c_int = -(bindings::EOPNOTSUPP as c_int);
+export_fn! {
+    /// Undoes `iommufd_access_create()`; waits for calls of `ops` to return. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `access` was returned by `iommufd_access_create()`, and is not used any more.
+    unsafe extern "C" fn iommufd_access_destroy(access: *mut RawAccess) {
+        // SAFETY: By the contract; it is what `KBox::into_raw` gave.
+        drop(unsafe { KBox::from_raw(access.cast::<Access>()) });
+    }
+}
 
-export_unsupported! {
-    iommufd_access_create(
-        _ictx: *mut Ctx,
-        _ops: *const sys::iommufd_access_ops,
-        _data: *mut c_void,
-        _id: *mut u32
-    ) -> *mut Access = err_ptr(EOPNOTSUPP);
-    iommufd_access_attach(_access: *mut Access, _ioas_id: u32) -> c_int = UNSUPPORTED;
-    iommufd_access_replace(_access: *mut Access, _ioas_id: u32) -> c_int = UNSUPPORTED;
-    iommufd_access_pin_pages(
-        _access: *mut Access,
-        _iova: c_ulong,
-        _length: c_ulong,
-        _out_pages: *mut *mut bindings::page,
-        _flags: c_uint
-    ) -> c_int = UNSUPPORTED;
-    iommufd_access_rw(
-        _access: *mut Access,
-        _iova: c_ulong,
-        _data: *mut c_void,
-        _len: usize,
-        _flags: c_uint
-    ) -> c_int = UNSUPPORTED;
-    iommufd_access_destroy(_access: *mut Access) -> () = ();
-    iommufd_access_detach(_access: *mut Access) -> () = ();
-    iommufd_access_unpin_pages(
-        _access: *mut Access,
-        _iova: c_ulong,
-        _length: c_ulong
-    ) -> () = ();
+export_fn! {
+    /// Attaches an access to the address space `ioas_id`.
+    ///
+    /// Returns 0, or as [`Access::attach`].
+    ///
+    /// # Safety
+    ///
+    /// `access` is an access.
+    unsafe extern "C" fn iommufd_access_attach(access: *mut RawAccess, ioas_id: u32) -> c_int {
+        // SAFETY: By the contract.
+        let access = unsafe { access_borrow(access) };
+        from_result(|| access.attach(ioas_id).map(|()| 0))
+    }
+}
+
+export_fn! {
+    /// Moves an attached access to the address space `ioas_id`.
+    ///
+    /// Returns 0, or as [`Access::replace`].
+    ///
+    /// # Safety
+    ///
+    /// `access` is an access.
+    unsafe extern "C" fn iommufd_access_replace(access: *mut RawAccess, ioas_id: u32) -> c_int {
+        // SAFETY: By the contract.
+        let access = unsafe { access_borrow(access) };
+        from_result(|| access.replace(ioas_id).map(|()| 0))
+    }
+}
+
+export_fn! {
+    /// Detaches an access. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `access` is an access.
+    unsafe extern "C" fn iommufd_access_detach(access: *mut RawAccess) {
+        // SAFETY: By the contract.
+        unsafe { access_borrow(access) }.detach();
+    }
+}
+
+/// The `length` bytes from `iova` on, and how many pages they are in.
+fn range_and_pages(iova: c_ulong, length: c_ulong) -> Result<(IovaRange, usize)> {
+    let range = IovaRange::with_len(iova as u64, length as u64)?;
+    let before = (range.last() >> PAGE_SHIFT) - (range.first() >> PAGE_SHIFT);
+    // CAST: A number of pages fits.
+    Ok((range, before as usize + 1))
+}
+
+export_fn! {
+    /// Pins the pages behind a range and lists them in `out_pages`.
+    ///
+    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`Access::pin`].
+    ///
+    /// # Safety
+    ///
+    /// `access` is an access; `out_pages` has room for all pages that the range has something of.
+    unsafe extern "C" fn iommufd_access_pin_pages(
+        access: *mut RawAccess,
+        iova: c_ulong,
+        length: c_ulong,
+        out_pages: *mut *mut bindings::page,
+        flags: c_uint,
+    ) -> c_int {
+        // SAFETY: By the contract.
+        let access = unsafe { access_borrow(access) };
+        from_result(|| {
+            let (range, npages) = range_and_pages(iova, length)?;
+            // SAFETY: By the contract.
+            let slots = unsafe { PageSlots::new(out_pages, npages) };
+            access.pin(range, slots, flags & WRITE != 0).map(|()| 0)
+        })
+    }
+}
+
+export_fn! {
+    /// Undoes one `iommufd_access_pin_pages()` of the same range. Never fails.
+    ///
+    /// # Safety
+    ///
+    /// `access` is an access; the pages are not used any more.
+    unsafe extern "C" fn iommufd_access_unpin_pages(
+        access: *mut RawAccess,
+        iova: c_ulong,
+        length: c_ulong,
+    ) {
+        // SAFETY: By the contract.
+        let access = unsafe { access_borrow(access) };
+        match range_and_pages(iova, length) {
+            Ok((range, _)) => access.unpin(range),
+            // The driver has never pinned that.
+            Err(_) => {
+                warn_on!(true);
+            }
+        }
+    }
+}
+
+export_fn! {
+    /// Copies between `data` and the memory behind a range: into it with
+    /// `IOMMUFD_ACCESS_RW_WRITE`, else out of it. It is all the same who the caller is, so that
+    /// `IOMMUFD_ACCESS_RW_KTHREAD` means nothing.
+    ///
+    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`Access::copy`].
+    ///
+    /// # Safety
+    ///
+    /// `access` is an access; `data` has `len` bytes, which nobody else uses meanwhile.
+    unsafe extern "C" fn iommufd_access_rw(
+        access: *mut RawAccess,
+        iova: c_ulong,
+        data: *mut c_void,
+        len: usize,
+        flags: c_uint,
+    ) -> c_int {
+        // SAFETY: By the contract.
+        let access = unsafe { access_borrow(access) };
+        from_result(|| {
+            let range = IovaRange::with_len(iova as u64, len as u64)?;
+            // SAFETY: By the contract.
+            let buffer = unsafe { Buffer::new(data, len, flags & WRITE != 0) };
+            access.copy(range, buffer).map(|()| 0)
+        })
+    }
 }

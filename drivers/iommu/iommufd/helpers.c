@@ -2,6 +2,7 @@
 /* See helpers.h. */
 
 #include <linux/cred.h>
+#include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
@@ -37,6 +38,16 @@ unsigned long iommufd_folio_nr_pages(const struct folio *folio)
 struct page *iommufd_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);
+}
+
+void iommufd_copy_from_page(void *to, unsigned long pfn, size_t offset, size_t len)
+{
+	memcpy_from_page(to, pfn_to_page(pfn), offset, len);
+}
+
+void iommufd_copy_to_page(unsigned long pfn, size_t offset, const void *from, size_t len)
+{
+	memcpy_to_page(pfn_to_page(pfn), offset, from, len);
 }
 
 void iommufd_sg_set(struct scatterlist *sg, unsigned long pfn, unsigned int len)

@@ -24,6 +24,9 @@ unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 unsigned long iommufd_page_to_pfn(const struct page *page);
 unsigned long iommufd_folio_nr_pages(const struct folio *folio);
 struct page *iommufd_pfn_to_page(unsigned long pfn);
+/* Both within the page. */
+void iommufd_copy_from_page(void *to, unsigned long pfn, size_t offset, size_t len);
+void iommufd_copy_to_page(unsigned long pfn, size_t offset, const void *from, size_t len);
 void iommufd_sg_set(struct scatterlist *sg, unsigned long pfn, unsigned int len);
 
 /* Whether the page table of the current process has an entry for the page at @addr alone. */

@@ -51,12 +51,15 @@ use crate::{
         Memory,
         Usage, //
     },
+    pins::Pins,
 };
+use access::Listener;
 use kernel::{
     fs::LocalFile,
     new_condvar, new_mutex,
     page::PAGE_SHIFT,
     prelude::*,
+    rbtree::RBTree,
     sync::{
         atomic::{
             ordering::Relaxed,
@@ -72,6 +75,7 @@ use kernel::{
     },
 };
 
+pub(crate) mod access;
 pub(crate) mod attach;
 pub(crate) mod copy;
 pub(crate) mod place;
@@ -102,6 +106,10 @@ pub(crate) struct IoPagetable {
 /// What is mapped.
 struct Space {
     areas: Areas<Mapping>,
+    /// What of it kernel drivers have pinned.
+    pins: Pins,
+    /// The drivers that can be asked to unpin, by the ids of what they have bound.
+    listeners: RBTree<u32, Arc<Listener>>,
     usage: Usage,
     /// How many wait for the end of an unmap.
     waiting: usize,
@@ -158,6 +166,14 @@ impl Pinning<'_> {
     }
 }
 
+/// What came of an attempt to unmap.
+enum Attempt {
+    /// It is done.
+    Done(Unmapped),
+    /// Nothing is: a driver has pinned something in this area.
+    Pinned(IovaRange),
+}
+
 /// A request to map memory.
 pub(crate) struct MapRequest<'a> {
     /// Where it is.
@@ -173,6 +189,8 @@ impl IoPagetable {
     pub(crate) fn new(window: IovaRange, enforce_snoop: bool) -> impl PinInit<Self> {
         let space = Space {
             areas: Areas::new(),
+            pins: Pins::new(),
+            listeners: RBTree::new(),
             usage: Usage::default(),
             waiting: 0,
             payer: None,
@@ -300,19 +318,31 @@ impl IoPagetable {
         })
     }
 
-    /// Unmaps all areas in `range`, by type1v2's rules, and says how much that was.
+    /// Unmaps all areas in `range`, by type1v2's rules, and says how much that was. Drivers that
+    /// have pinned some of it are asked to unpin it.
     ///
     /// # Errors
     ///
     /// * `EINVAL`: an end of the range cuts an area; nothing is unmapped then.
     /// * `EINTR`: a fatal signal; some areas may be unmapped then.
     /// * `ENOENT`: the space is being freed.
+    /// * `EDEADLK`: a driver does not unpin; nothing is unmapped then.
     pub(crate) fn unmap(&self, range: IovaRange) -> Result<Unmapped> {
+        match self.try_unmap(range)? {
+            Attempt::Done(unmapped) => Ok(unmapped),
+            Attempt::Pinned(area) => self.unmap_pinned(range, area),
+        }
+    }
+
+    fn try_unmap(&self, range: IovaRange) -> Result<Attempt> {
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
         let mut taken = Taken::new();
         let mut space = self.space.lock();
         let unmap = loop {
+            if let Some(area) = space.pinned_in(range)? {
+                return Ok(Attempt::Pinned(area));
+            }
             match space.areas.begin_unmap(range, &mut taken) {
                 Ok(unmap) => break unmap,
                 Err(Conflict::Area) => return Err(EINVAL),
@@ -320,7 +350,8 @@ impl IoPagetable {
             }
         };
         drop(space);
-        self.finish_unmap(&domains, unmap, taken)
+        let unmapped = self.finish_unmap(&domains, unmap, taken)?;
+        Ok(Attempt::Done(unmapped))
     }
 
     fn finish_unmap(
@@ -397,6 +428,21 @@ impl IoPagetable {
 }
 
 impl Space {
+    /// The first area in `range` of which a driver has pinned something.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: an end of the range cuts an area.
+    fn pinned_in(&self, range: IovaRange) -> Result<Option<IovaRange>> {
+        let Some(first) = self.pins.first_in(range) else {
+            return Ok(None);
+        };
+        if self.areas.is_cut_by(range) {
+            return Err(EINVAL);
+        }
+        Ok(self.areas.live_at(first).map(|(area, _)| area))
+    }
+
     fn publish(&mut self, range: IovaRange, mapping: Mapping) {
         self.usage.add(range, &mapping);
         let payer = mapping.charge().payer();

@@ -6,6 +6,7 @@
 //! here is written as what the kernel crate could offer itself, and its head names the file that
 //! it would become there.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod device;
 pub(crate) mod domain;

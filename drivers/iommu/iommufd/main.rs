@@ -11,7 +11,7 @@
 //!
 //! Outermost first:
 //!
-//! 1. the state of a group ([`group::Group`]);
+//! 1. the state of a group ([`group::Group`]) or of an access ([`access::Seat`]);
 //! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
 //!    and unmaps, for writing by attach and detach;
 //! 3. its areas, for moments where the domains are held for reading;
@@ -45,6 +45,7 @@ use kernel::{
     uaccess::UserPtr,
 };
 
+mod access;
 mod areas;
 mod context;
 mod device;
@@ -63,6 +64,7 @@ mod mapping;
 mod msi;
 mod native;
 mod pages;
+mod pins;
 mod registry;
 mod show;
 #[allow(unsafe_code)]

@@ -9,6 +9,10 @@
 use crate::{
     iova::IovaRange,
     kapi::{
+        access::{
+            Buffer,
+            PageSlots, //
+        },
         account::Charge,
         domain::Prot,
         run::Span, //
@@ -20,7 +24,10 @@ use core::mem::{
     MaybeUninit, //
 };
 use kernel::{
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
     sync::{
         Arc,
@@ -143,6 +150,37 @@ impl Mapping {
     /// The parts to unmap `area` in, which this is the content of.
     pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
         self.memory().runs.strides(self.skip(), area)
+    }
+
+    /// Lists the pages of it that are mapped in `range`, which begins `skip` pages behind the area
+    /// that this is the content of.
+    pub(crate) fn list_pages(&self, skip: u64, range: IovaRange, slots: &mut PageSlots<'_>) {
+        let mut left = page_count(range);
+        for (run, skipped) in self.memory().runs.after(self.skip().wrapping_add(skip)) {
+            left -= run.list(skipped, left, slots);
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Copies `len` bytes between `buffer` and the memory, from byte `from` of the area on.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM`: it may not be written to.
+    pub(crate) fn copy(&self, from: u64, len: u64, buffer: &mut Buffer<'_>) -> Result {
+        let first_page = self.skip().wrapping_add(from >> PAGE_SHIFT);
+        let mut offset = from % PAGE_SIZE as u64;
+        let mut left = len;
+        for (run, skipped) in self.memory().runs.after(first_page) {
+            left -= run.copy((skipped << PAGE_SHIFT) + offset, left, buffer)?;
+            offset = 0;
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Makes what it holds a part of shared memory, if it is not that already.

@@ -39,7 +39,22 @@ const STRIDE: u64 = 256 << 20;
 /// The first run needs no memory of its own, for most areas have but one.
 pub(crate) struct Runs {
     first: PinnedRun,
-    rest: KVec<KVec<PinnedRun>>,
+    rest: KVec<Chunk>,
+}
+
+/// A page full of runs.
+struct Chunk {
+    /// How many pages come before it.
+    skipped: u64,
+    runs: KVec<PinnedRun>,
+}
+
+impl Chunk {
+    /// How many pages come before the next one.
+    fn end(&self) -> u64 {
+        self.skipped
+            .wrapping_add(self.runs.iter().map(PinnedRun::npages).sum())
+    }
 }
 
 impl Runs {
@@ -57,22 +72,29 @@ impl Runs {
     ///
     /// `ENOMEM`; the run is unpinned then.
     pub(crate) fn push(&mut self, run: PinnedRun) -> Result {
-        let last = self.rest.last_mut().and_then(|chunk| chunk.last_mut());
+        let last = self.rest.last_mut().and_then(|chunk| chunk.runs.last_mut());
         let Err(run) = last.unwrap_or(&mut self.first).append(run) else {
             return Ok(());
         };
-        if self.rest.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            let chunk = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
+        if self
+            .rest
+            .last()
+            .is_none_or(|chunk| chunk.runs.len() == CHUNK)
+        {
+            let chunk = Chunk {
+                skipped: self.rest.last().map_or(self.first.npages(), Chunk::end),
+                runs: KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?,
+            };
             self.rest.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
         let chunk = self.rest.last_mut().ok_or(ENOMEM)?;
-        Ok(chunk.push(run, GFP_KERNEL_ACCOUNT)?)
+        Ok(chunk.runs.push(run, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// The number of runs.
     pub(crate) fn count(&self) -> usize {
         // All chunks but the last are full.
-        let last = self.rest.last().map_or(0, |chunk| chunk.len());
+        let last = self.rest.last().map_or(0, |chunk| chunk.runs.len());
         1 + self.rest.len().saturating_sub(1) * CHUNK + last
     }
 
@@ -84,7 +106,7 @@ impl Runs {
             let most = end.checked_sub(at).filter(|most| *most > 0)?;
             let slice = match at.checked_sub(1) {
                 None => slice::from_ref(&self.first),
-                Some(at) => self.rest.get(at / CHUNK)?.get(at % CHUNK..)?,
+                Some(at) => self.rest.get(at / CHUNK)?.runs.get(at % CHUNK..)?,
             };
             let slice = slice.get(..most).unwrap_or(slice);
             at += slice.len();
@@ -97,19 +119,36 @@ impl Runs {
         self.first.writable()
     }
 
+    /// The runs from page number `skip` on, each with how many of its pages come before that.
+    pub(crate) fn after(&self, skip: u64) -> RunsFrom<'_> {
+        // Memory may be in millions of runs: all chunks but one are passed over at once.
+        let chunks = self.rest.partition_point(|chunk| chunk.skipped <= skip);
+        let chunk = chunks.checked_sub(1).and_then(|last| self.rest.get(last));
+        RunsFrom {
+            runs: self,
+            next: chunk.map_or(0, |_| 1 + (chunks - 1) * CHUNK),
+            skip: skip - chunk.map_or(0, |chunk| chunk.skipped),
+        }
+    }
+
+    fn get(&self, number: usize) -> Option<&PinnedRun> {
+        match number.checked_sub(1) {
+            None => Some(&self.first),
+            Some(number) => self.rest.get(number / CHUNK)?.runs.get(number % CHUNK),
+        }
+    }
+
     /// What the pages from number `skip` on are mapped as in `area`: each span with its I/O
     /// address.
     pub(crate) fn placed(
         &self,
-        mut skip: u64,
+        skip: u64,
         area: IovaRange,
     ) -> impl Iterator<Item = (u64, Span)> + '_ {
         let mut rest = Some(area);
-        let spans = self.slices(0, 0).flatten().filter_map(move |run| {
-            let span = run.span().after(skip);
-            skip = skip.saturating_sub(run.len() >> PAGE_SHIFT);
-            span
-        });
+        let spans = self
+            .after(skip)
+            .filter_map(|(run, skipped)| run.span().after(skipped));
         spans.map_while(move |span| {
             let all = rest?;
             let part = IovaRange::with_len(all.first(), span.len())
@@ -130,8 +169,7 @@ impl Runs {
         skip: u64,
         area: IovaRange,
     ) -> impl Iterator<Item = IovaRange> + '_ {
-        let mut skip = skip << PAGE_SHIFT;
-        let mut runs = self.slices(0, 0).flatten().peekable();
+        let mut runs = self.after(skip).peekable();
         let mut rest = Some(area);
         iter::from_fn(move || {
             let all = rest.take()?;
@@ -139,11 +177,11 @@ impl Runs {
                 return Some(all);
             }
             let mut len = 0u64;
-            while let Some(run) = runs.next() {
-                let skipped = skip.min(run.len());
-                skip -= skipped;
-                len = len.saturating_add(run.len() - skipped);
-                let goes_on = runs.peek().is_some_and(|next| run.is_followed_by(next));
+            while let Some((run, skipped)) = runs.next() {
+                len = len.saturating_add(run.len() - (skipped << PAGE_SHIFT));
+                let goes_on = runs
+                    .peek()
+                    .is_some_and(|(next, _)| run.is_followed_by(next));
                 if len >= STRIDE && !goes_on {
                     break;
                 }
@@ -157,6 +195,30 @@ impl Runs {
             rest = all.behind(part.last());
             Some(part)
         })
+    }
+}
+
+/// The iterator that [`Runs::after`] returns.
+pub(crate) struct RunsFrom<'a> {
+    runs: &'a Runs,
+    next: usize,
+    /// How many pages are still to be passed over.
+    skip: u64,
+}
+
+impl<'a> Iterator for RunsFrom<'a> {
+    type Item = (&'a PinnedRun, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let run = self.runs.get(self.next)?;
+            self.next += 1;
+            let skipped = self.skip.min(run.npages());
+            self.skip -= skipped;
+            if skipped < run.npages() {
+                return Some((run, skipped));
+            }
+        }
     }
 }
 

@@ -45,6 +45,10 @@ pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result 
                 writeln!(f, "hwpt:\t{} ioasid {}", id, hwpt.ioas().id())?;
             }
             Some(Object::Device(group)) => device(id, &group, f)?,
+            Some(Object::Access(seat)) => match seat.ioasid() {
+                Some(ioasid) => writeln!(f, "access:\t{} ioasid {}", id, ioasid)?,
+                None => writeln!(f, "access:\t{} detached", id)?,
+            },
             None => {}
         }
     }

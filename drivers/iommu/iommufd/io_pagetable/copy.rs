@@ -57,7 +57,7 @@ impl IoPagetable {
 
     fn share(&self, iova: u64, room: SharedRoom) -> Result<(IovaRange, Part)> {
         let mut space = self.space.lock();
-        let area = space.areas.live_at(iova).ok_or(ENOENT)?;
+        let (area, _) = space.areas.live_at(iova).ok_or(ENOENT)?;
         let mut shared = None;
         space.areas.change(area.last(), |mapping| {
             let part = mapping.share(room);

@@ -84,6 +84,11 @@ impl PinnedRun {
         self.0.writable()
     }
 
+    /// How many pages there are.
+    pub(crate) fn npages(&self) -> u64 {
+        self.0.npages()
+    }
+
     /// Its length in bytes, 1 GiB at most.
     pub(crate) fn len(&self) -> u64 {
         self.0.npages() << PAGE_SHIFT

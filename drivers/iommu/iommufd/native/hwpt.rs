@@ -61,7 +61,7 @@ impl Command for HwptAlloc {
             Some(Object::Ioas(_)) => {}
             // A domain inside a domain: no IOMMU driver is asked for it yet.
             Some(Object::Hwpt(_)) => return Err(EOPNOTSUPP),
-            Some(Object::Device(_)) | None => return Err(EINVAL),
+            Some(Object::Device(_) | Object::Access(_)) | None => return Err(EINVAL),
         }
         self.check_for_paging()?;
         let ioas = ctx.use_ioas(self.pt_id).map_err(|_| EINVAL)?;

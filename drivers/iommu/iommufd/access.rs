@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What drivers bind to a context that do no DMA, but read, write and pin an address space's
+//! memory themselves: mediated devices, for one.
+
+use crate::{
+    context::{
+        Context,
+        Object, //
+    },
+    io_pagetable::access::Listener,
+    ioas::IoasUser,
+    iova::IovaRange,
+    kapi::access::{
+        Buffer,
+        PageSlots,
+        UnmapCallback, //
+    },
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        Mutex, //
+    },
+    warn_on, //
+};
+
+/// An access: what the driver that made it holds. Dropping it detaches.
+pub(crate) struct Access {
+    id: u32,
+    seat: Arc<Seat>,
+    ctx: Arc<Context>,
+}
+
+/// Where an access is attached.
+#[pin_data]
+pub(crate) struct Seat {
+    listener: Arc<Listener>,
+    #[pin]
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Where to pin, read and write.
+    ioas: Option<IoasUser>,
+    /// Where to unpin: the same, but while it moves, when there is no longer anywhere to pin.
+    unpin: Option<IoasUser>,
+}
+
+fn same(one: Option<&IoasUser>, other: Option<&IoasUser>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.same(other),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+impl Seat {
+    /// The address space, if it is attached to one.
+    pub(crate) fn ioasid(&self) -> Option<u32> {
+        self.state.lock().ioas.as_ref().map(IoasUser::id)
+    }
+
+    /// Moves the access `id`, whose state is locked, to another address space, or out of any.
+    ///
+    /// What is pinned has to be unpinned by the driver, which is asked to while nothing is locked.
+    fn move_to<'a>(
+        &'a self,
+        id: u32,
+        mut state: Guard<'a, State, MutexBackend>,
+        new: Option<IoasUser>,
+    ) -> Result {
+        if !same(state.ioas.as_ref(), state.unpin.as_ref()) {
+            return Err(EBUSY);
+        }
+        if same(state.ioas.as_ref(), new.as_ref()) {
+            return Ok(());
+        }
+        if let Some(new) = &new {
+            new.add_listener(id, self.listener.clone())?;
+        }
+        if let Some(old) = state.ioas.take() {
+            drop(state);
+            self.listener.ask_for_all();
+            state = self.state.lock();
+            old.remove_listener(id);
+        }
+        state.unpin = new.clone();
+        state.ioas = new;
+        Ok(())
+    }
+}
+
+impl Access {
+    /// Makes an access that is not attached.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(ctx: &Arc<Context>, callback: UnmapCallback) -> Result<KBox<Self>> {
+        let state = State {
+            ioas: None,
+            unpin: None,
+        };
+        let seat = Arc::pin_init(
+            try_pin_init!(Seat {
+                listener: Listener::new(callback)?,
+                state <- new_mutex!(state, "iommufd_access"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        // From here on, dropping the access gives the id back.
+        let access = Self {
+            id: ctx.reserve_id()?.keep(),
+            seat,
+            ctx: ctx.clone(),
+        };
+        let access = KBox::new(access, GFP_KERNEL_ACCOUNT)?;
+        ctx.publish(access.id, Object::Access(access.seat.clone()))?;
+        Ok(access)
+    }
+
+    /// The id that userspace knows it by.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Attaches it to the address space `ioas_id`.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: it is attached already, which the driver should know.
+    /// * `ENOENT`: there is no such address space. `ENOMEM`.
+    /// * `EBUSY`: it is being detached.
+    pub(crate) fn attach(&self, ioas_id: u32) -> Result {
+        let state = self.seat.state.lock();
+        if warn_on!(state.ioas.is_some()) {
+            return Err(EINVAL);
+        }
+        let new = self.ctx.use_ioas(ioas_id)?;
+        self.seat.move_to(self.id, state, Some(new))
+    }
+
+    /// Moves it to the address space `ioas_id`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: it is not attached, or there is no such address space. `EBUSY`, `ENOMEM`.
+    pub(crate) fn replace(&self, ioas_id: u32) -> Result {
+        let state = self.seat.state.lock();
+        if state.ioas.is_none() {
+            return Err(ENOENT);
+        }
+        let new = self.ctx.use_ioas(ioas_id)?;
+        self.seat.move_to(self.id, state, Some(new))
+    }
+
+    /// Detaches it. What it has pinned is unpinned by then.
+    pub(crate) fn detach(&self) {
+        let state = self.seat.state.lock();
+        if warn_on!(state.ioas.is_none()) {
+            return;
+        }
+        // It fails only while another thread detaches it, which is the driver's fault.
+        warn_on!(self.seat.move_to(self.id, state, None).is_err());
+    }
+
+    /// Pins pages; see [`crate::io_pagetable::IoPagetable::pin`].
+    ///
+    /// # Errors
+    ///
+    /// Those of that, and `ENOENT` if it is not attached.
+    pub(crate) fn pin(&self, range: IovaRange, slots: PageSlots<'_>, write: bool) -> Result {
+        let state = self.seat.state.lock();
+        state.ioas.as_ref().ok_or(ENOENT)?.pin(range, slots, write)
+    }
+
+    /// Undoes a [`Self::pin`] of the same range.
+    pub(crate) fn unpin(&self, range: IovaRange) {
+        let state = self.seat.state.lock();
+        match &state.unpin {
+            Some(ioas) => ioas.unpin(range),
+            // The driver has pinned nothing.
+            None => {
+                warn_on!(true);
+            }
+        }
+    }
+
+    /// Reads or writes memory; see [`crate::io_pagetable::IoPagetable::copy`].
+    ///
+    /// # Errors
+    ///
+    /// Those of that, and `ENOENT` if it is not attached.
+    pub(crate) fn copy(&self, range: IovaRange, buffer: Buffer<'_>) -> Result {
+        let state = self.seat.state.lock();
+        state.ioas.as_ref().ok_or(ENOENT)?.copy(range, buffer)
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let state = self.seat.state.lock();
+        if state.ioas.is_some() {
+            // As in `detach`.
+            warn_on!(self.seat.move_to(self.id, state, None).is_err());
+        } else {
+            drop(state);
+        }
+        self.seat.listener.close();
+        self.ctx.remove(self.id);
+    }
+}
