@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/* What /dev/ioas-access, the node of the sample driver of that name, can be asked to do. */
+#ifndef IOAS_ACCESS_H
+#define IOAS_ACCESS_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/* No call pins more pages, or copies more bytes. */
+#define IOAS_ACCESS_MAX_PAGES 1024
+#define IOAS_ACCESS_MAX_BYTES 0x100000
+
+/**
+ * struct ioas_access_create - argument of IOAS_ACCESS_CREATE
+ * @iommufd: an open /dev/iommu
+ * @id: out: what the access is known by there
+ */
+struct ioas_access_create {
+	__s32 iommufd;
+	__u32 id;
+};
+
+/* What is to be done in memory, and by whom. */
+#define IOAS_ACCESS_WRITE 1
+#define IOAS_ACCESS_KTHREAD 2	/* IOAS_ACCESS_RW only */
+
+/**
+ * struct ioas_access_range - argument of IOAS_ACCESS_PIN, UNPIN, RW and PINNED_RW
+ * @iova: where in the address space, in bytes
+ * @length: how much
+ * @data: RW, PINNED_RW: as many bytes, to be written from or read to
+ * @flags: IOAS_ACCESS_WRITE, ...
+ * @padding: 0
+ */
+struct ioas_access_range {
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 data;
+	__u32 flags;
+	__u32 padding;
+};
+
+/**
+ * struct ioas_access_asked - argument of IOAS_ACCESS_ASKED
+ * @iova: out: what the driver was last asked to unpin
+ * @length: out
+ * @count: out: how often it was asked so far
+ * @again: out: how often it could pin that again before it had unpinned it
+ */
+struct ioas_access_asked {
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__u32 count;
+	__u32 again;
+};
+
+/* What the driver does when it is asked to unpin. */
+#define IOAS_ACCESS_POLITE 0	/* unpin, as it should */
+#define IOAS_ACCESS_DEAF 1	/* nothing */
+#define IOAS_ACCESS_GREEDY 2	/* try to pin once more, then unpin */
+
+/*
+ * Each open file is one access; it ends with the file at the latest. ATTACH and
+ * REPLACE take the id of an address space itself, MANNERS one of the three above.
+ * PINNED_RW copies by way of what was pinned at @iova.
+ */
+#define IOAS_ACCESS_CREATE _IOWR('a', 0, struct ioas_access_create)
+#define IOAS_ACCESS_DESTROY _IO('a', 1)
+#define IOAS_ACCESS_ATTACH _IO('a', 2)
+#define IOAS_ACCESS_REPLACE _IO('a', 3)
+#define IOAS_ACCESS_DETACH _IO('a', 4)
+#define IOAS_ACCESS_PIN _IOW('a', 5, struct ioas_access_range)
+#define IOAS_ACCESS_UNPIN _IOW('a', 6, struct ioas_access_range)
+#define IOAS_ACCESS_RW _IOW('a', 7, struct ioas_access_range)
+#define IOAS_ACCESS_PINNED_RW _IOW('a', 8, struct ioas_access_range)
+#define IOAS_ACCESS_ASKED _IOR('a', 9, struct ioas_access_asked)
+#define IOAS_ACCESS_MANNERS _IO('a', 10)
+
+#endif
