@@ -327,6 +327,12 @@ impl<T> Areas<T> {
         None
     }
 
+    /// What is in the live areas, in order.
+    pub(crate) fn contents_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        let areas = self.tree.values_mut();
+        areas.filter_map(|area| area.content.as_mut())
+    }
+
     /// The live areas, in order.
     pub(crate) fn live(&self) -> impl Iterator<Item = (IovaRange, &T)> {
         contents(&self.tree)

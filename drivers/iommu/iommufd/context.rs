@@ -17,6 +17,12 @@ use crate::{
     kapi::{
         account::Accounting,
         device::BoundDevice,
+        rwsem::{
+            new_rwsem,
+            ReadGuard,
+            RwSemaphore,
+            WriteGuard, //
+        },
         task, //
     },
     registry::{
@@ -102,6 +108,10 @@ pub(crate) struct Objects {
     groups: Mutex<KVec<(Arc<Group>, usize)>>,
     #[pin]
     container: Mutex<Container>,
+    /// Held for writing while a process takes charges over, for reading while memory that has
+    /// its charge goes to another address space.
+    #[pin]
+    takeovers: RwSemaphore<()>,
 }
 
 /// Ids in use.
@@ -149,6 +159,7 @@ impl Objects {
                 cookies <- new_mutex!(KVec::new(), "iommufd_cookies"),
                 groups <- new_mutex!(KVec::new(), "iommufd_groups"),
                 container <- new_mutex!(Container::default(), "iommufd_container"),
+                takeovers <- new_rwsem!((), c"iommufd_takeovers"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -210,6 +221,24 @@ impl Objects {
         self.per_process
             .store(accounting == Accounting::Process, Relaxed);
         Ok(())
+    }
+
+    /// Keeps charges with their payers, so that memory can be shared.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    pub(crate) fn hold_charges(&self) -> Result<ReadGuard<'_, ()>> {
+        self.takeovers.read_killable()
+    }
+
+    /// Keeps memory where it is, so that the current process can take charges over.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    pub(crate) fn move_charges(&self) -> Result<WriteGuard<'_, ()>> {
+        self.takeovers.write_killable()
     }
 
     /// Gives a reserved id to an object, which can be found from here on.

@@ -77,6 +77,7 @@ use kernel::{
 
 pub(crate) mod access;
 pub(crate) mod attach;
+pub(crate) mod charges;
 pub(crate) mod copy;
 pub(crate) mod place;
 
@@ -298,7 +299,8 @@ impl IoPagetable {
             None => Payer::current()?,
         };
         let npages = page_count(range);
-        let charge = Charge::new(payer, npages, request.accounting)?;
+        let is_movable = matches!(request.source, Source::File(..));
+        let charge = Charge::new(payer, npages, request.accounting, is_movable)?;
         let mut pinner = request.source.pinning(npages, request.prot.write)?;
         let mut fill = Fill::new(domains, range, request.prot);
         let mut done = 0;
@@ -445,13 +447,11 @@ impl Space {
 
     fn publish(&mut self, range: IovaRange, mapping: Mapping) {
         self.usage.add(range, &mapping);
-        let payer = mapping.charge().payer();
-        if !self
-            .payer
-            .as_ref()
-            .is_some_and(|last| Arc::ptr_eq(last, payer))
-        {
-            self.payer = Some(payer.clone());
+        if let Some(payer) = mapping.payer() {
+            let last = self.payer.as_ref();
+            if !last.is_some_and(|last| Arc::ptr_eq(last, payer)) {
+                self.payer = Some(payer.clone());
+            }
         }
         self.areas.publish(range, mapping);
     }

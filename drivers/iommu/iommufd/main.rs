@@ -11,6 +11,7 @@
 //!
 //! Outermost first:
 //!
+//! 0. the takeovers of a context ([`context::Objects`]);
 //! 1. the state of a group ([`group::Group`]) or of an access ([`access::Seat`]);
 //! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
 //!    and unmaps, for writing by attach and detach;

@@ -13,7 +13,10 @@ use crate::{
             Buffer,
             PageSlots, //
         },
-        account::Charge,
+        account::{
+            Charge,
+            Payer, //
+        },
         domain::Prot,
         run::Span, //
     },
@@ -24,6 +27,7 @@ use core::mem::{
     MaybeUninit, //
 };
 use kernel::{
+    new_mutex,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -31,6 +35,7 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
+        Mutex,
         UniqueArc, //
     },
 };
@@ -52,17 +57,26 @@ pub(crate) enum Mapping {
 // Every area has one: it has to be small.
 static_assert!(size_of::<Option<Mapping>>() == 56);
 
+/// Pinned memory that several areas may have.
+#[pin_data]
+struct Shared {
+    runs: Runs,
+    /// Who pays for it may change, and no area is its only owner.
+    #[pin]
+    charge: Mutex<Charge>,
+}
+
 /// A part of shared memory.
 #[derive(Clone)]
 pub(crate) struct Part {
-    memory: Arc<Memory>,
+    memory: Arc<Shared>,
     /// How many pages of the memory come before this part.
     skip: u64,
     prot: Prot,
 }
 
 /// Where memory goes when it becomes shared, allocated before any lock is taken.
-pub(crate) struct SharedRoom(UniqueArc<MaybeUninit<Memory>>);
+pub(crate) struct SharedRoom(UniqueArc<MaybeUninit<Shared>>);
 
 impl SharedRoom {
     /// # Errors
@@ -103,10 +117,10 @@ impl Part {
 }
 
 impl Mapping {
-    fn memory(&self) -> &Memory {
+    fn runs(&self) -> &Runs {
         match self {
-            Self::Own { memory, .. } => memory,
-            Self::Part(part) => &part.memory,
+            Self::Own { memory, .. } => &memory.runs,
+            Self::Part(part) => &part.memory.runs,
         }
     }
 
@@ -124,14 +138,33 @@ impl Mapping {
         }
     }
 
-    /// Who pays for the memory.
-    pub(crate) fn charge(&self) -> &Charge {
-        &self.memory().charge
+    /// Who pays for the memory, if nobody else has it.
+    pub(crate) fn payer(&self) -> Option<&Arc<Payer>> {
+        match self {
+            Self::Own { memory, .. } => Some(memory.charge.payer()),
+            Self::Part(_) => None,
+        }
+    }
+
+    /// Whether the memory counts against a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        match self {
+            Self::Own { memory, .. } => memory.charge.is_limited(),
+            Self::Part(part) => part.memory.charge.lock().is_limited(),
+        }
+    }
+
+    /// Shows what is charged for the memory to `look`, which may have another one pay.
+    pub(crate) fn with_charge<R>(&mut self, look: impl FnOnce(&mut Charge) -> R) -> R {
+        match self {
+            Self::Own { memory, .. } => look(&mut memory.charge),
+            Self::Part(part) => look(&mut part.memory.charge.lock()),
+        }
     }
 
     /// In how many pieces the memory is that all or a part of is mapped.
     pub(crate) fn run_count(&self) -> u64 {
-        self.memory().runs.count() as u64
+        self.runs().count() as u64
     }
 
     /// All of the memory, if nobody else has it.
@@ -144,19 +177,19 @@ impl Mapping {
 
     /// What is mapped in `area`, which this is the content of: each span with its I/O address.
     pub(crate) fn placed(&self, area: IovaRange) -> impl Iterator<Item = (u64, Span)> + '_ {
-        self.memory().runs.placed(self.skip(), area)
+        self.runs().placed(self.skip(), area)
     }
 
     /// The parts to unmap `area` in, which this is the content of.
     pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
-        self.memory().runs.strides(self.skip(), area)
+        self.runs().strides(self.skip(), area)
     }
 
     /// Lists the pages of it that are mapped in `range`, which begins `skip` pages behind the area
     /// that this is the content of.
     pub(crate) fn list_pages(&self, skip: u64, range: IovaRange, slots: &mut PageSlots<'_>) {
         let mut left = page_count(range);
-        for (run, skipped) in self.memory().runs.after(self.skip().wrapping_add(skip)) {
+        for (run, skipped) in self.runs().after(self.skip().wrapping_add(skip)) {
             left -= run.list(skipped, left, slots);
             if left == 0 {
                 return;
@@ -173,7 +206,7 @@ impl Mapping {
         let first_page = self.skip().wrapping_add(from >> PAGE_SHIFT);
         let mut offset = from % PAGE_SIZE as u64;
         let mut left = len;
-        for (run, skipped) in self.memory().runs.after(first_page) {
+        for (run, skipped) in self.runs().after(first_page) {
             left -= run.copy((skipped << PAGE_SHIFT) + offset, left, buffer)?;
             offset = 0;
             if left == 0 {
@@ -186,11 +219,18 @@ impl Mapping {
     /// Makes what it holds a part of shared memory, if it is not that already.
     pub(crate) fn share(self, room: SharedRoom) -> Part {
         match self {
-            Self::Own { memory, prot } => Part {
-                memory: room.0.write(memory).into(),
-                skip: 0,
-                prot,
-            },
+            Self::Own { memory, prot } => {
+                let Memory { runs, charge } = memory;
+                let Ok(shared) = room.0.pin_init_with(pin_init!(Shared {
+                    runs,
+                    charge <- new_mutex!(charge, "iommufd_charge"),
+                }));
+                Part {
+                    memory: shared.into(),
+                    skip: 0,
+                    prot,
+                }
+            }
             Self::Part(part) => part,
         }
     }
@@ -212,7 +252,7 @@ impl Usage {
     pub(crate) fn add(&mut self, area: IovaRange, mapping: &Mapping) {
         self.areas = self.areas.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(area.len());
-        if mapping.charge().is_limited() {
+        if mapping.is_limited() {
             self.charged = self.charged.wrapping_add(area.len());
         }
     }

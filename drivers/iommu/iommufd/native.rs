@@ -28,6 +28,7 @@ mod hwpt;
 mod ioas;
 mod map;
 mod option;
+mod process;
 mod uapi;
 
 /// A call: its argument, and what it does.

@@ -134,46 +134,61 @@ pub(crate) enum Accounting {
 /// process does so unless the caller had `CAP_IPC_LOCK`.
 pub(crate) struct Charge {
     payer: Arc<Payer>,
-    /// The pages, times four, plus one of [`Self::USER`] and [`Self::PROCESS`] if they count
-    /// against a limit: every area has a charge, so that it should be small.
+    /// The pages, shifted by [`Self::FLAG_BITS`], and flags: every area has a charge, so that it
+    /// should be small.
     packed: u64,
 }
 
 impl Charge {
+    /// They count against the limit of the user, or of the process.
     const USER: u64 = 1;
     const PROCESS: u64 = 2;
-    const LIMIT_BITS: u32 = 2;
-    const LIMITS: u64 = (1 << Self::LIMIT_BITS) - 1;
+    const LIMITS: u64 = Self::USER | Self::PROCESS;
+    /// The memory is not the payer's own, so that another one may come to pay.
+    const MOVABLE: u64 = 4;
+    /// A [`Takeover`] knows of it.
+    const MARKED: u64 = 8;
+    const FLAG_BITS: u32 = 4;
 
-    /// Charges `npages`, below 2^52, to `payer`, which must be the current process.
+    /// Charges `npages`, below 2^52, to `payer`, which must be the current process; another can
+    /// take it over if the memory `is_movable`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`: the locked memory would exceed the process's `RLIMIT_MEMLOCK`.
-    pub(crate) fn new(payer: Arc<Payer>, npages: u64, accounting: Accounting) -> Result<Self> {
-        let count = isize::try_from(npages).map_err(|_| ENOMEM)?;
+    pub(crate) fn new(
+        payer: Arc<Payer>,
+        npages: u64,
+        accounting: Accounting,
+        is_movable: bool,
+    ) -> Result<Self> {
         // SAFETY: Has no preconditions.
         let exempt = unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) };
         let limit = match accounting {
             _ if exempt => 0,
-            Accounting::User => {
-                payer.lock_for_user(count)?;
-                Self::USER
-            }
-            Accounting::Process => {
-                payer.lock_for_process(count, true)?;
-                Self::PROCESS
-            }
+            Accounting::User => Self::USER,
+            Accounting::Process => Self::PROCESS,
         };
+        let movable = if is_movable { Self::MOVABLE } else { 0 };
+        Self::with_flags(payer, npages, limit | movable)
+    }
+
+    fn with_flags(payer: Arc<Payer>, npages: u64, flags: u64) -> Result<Self> {
+        let count = isize::try_from(npages).map_err(|_| ENOMEM)?;
+        match flags & Self::LIMITS {
+            Self::USER => payer.lock_for_user(count)?,
+            Self::PROCESS => payer.lock_for_process(count, true)?,
+            _ => {}
+        }
         payer.add_pinned(count);
         Ok(Self {
             payer,
-            packed: (npages << Self::LIMIT_BITS) | limit,
+            packed: (npages << Self::FLAG_BITS) | flags,
         })
     }
 
     fn npages(&self) -> u64 {
-        self.packed >> Self::LIMIT_BITS
+        self.packed >> Self::FLAG_BITS
     }
 
     /// Who pays.
@@ -198,6 +213,91 @@ impl Drop for Charge {
             }
             Self::PROCESS => self.payer.unlock_for_process(count),
             _ => {}
+        }
+    }
+}
+
+/// Charges that the current process takes over: first all of them are noted, then paid for, and
+/// then finished with. One that nobody has noted is left alone, whenever it came.
+pub(crate) struct Takeover {
+    payer: Arc<Payer>,
+    /// How many pages were noted, by what they count against.
+    noted: [u64; Self::KINDS],
+    /// What is paid for and not finished with; dropping it gives that back.
+    paid: Option<[Charge; Self::KINDS]>,
+}
+
+impl Takeover {
+    const KINDS: usize = 3;
+
+    /// Begins.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Payer::current`].
+    pub(crate) fn by_current() -> Result<Self> {
+        Ok(Self {
+            payer: Payer::current()?,
+            noted: [0; Self::KINDS],
+            paid: None,
+        })
+    }
+
+    // CAST: One of three numbers.
+    fn kind(charge: &Charge) -> usize {
+        (charge.packed & Charge::LIMITS) as usize
+    }
+
+    /// Notes a charge, once, unless the current process pays already.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: nobody else can come to pay for this.
+    pub(crate) fn note(&mut self, charge: &mut Charge) -> Result {
+        if charge.packed & Charge::MOVABLE == 0 {
+            return Err(EINVAL);
+        }
+        if charge.packed & Charge::MARKED == 0 && !charge.payer.is_current() {
+            charge.packed |= Charge::MARKED;
+            let noted = self.noted.get_mut(Self::kind(charge)).ok_or(EINVAL)?;
+            *noted = noted.saturating_add(charge.npages());
+        }
+        Ok(())
+    }
+
+    /// Pays for all that was noted.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: the locked memory would exceed the process's `RLIMIT_MEMLOCK`.
+    pub(crate) fn pay(&mut self) -> Result {
+        let [none, user, process] = self.noted;
+        let pay = |npages, flags| Charge::with_flags(self.payer.clone(), npages, flags);
+        self.paid = Some([
+            pay(none, 0)?,
+            pay(user, Charge::USER)?,
+            pay(process, Charge::PROCESS)?,
+        ]);
+        Ok(())
+    }
+
+    /// Finishes with a charge that was noted: it is the current process's from here on, if that
+    /// has paid.
+    pub(crate) fn finish(&mut self, charge: &mut Charge) {
+        if charge.packed & Charge::MARKED == 0 {
+            return;
+        }
+        charge.packed &= !Charge::MARKED;
+        let kind = Self::kind(charge);
+        let paid = self.paid.as_mut().and_then(|paid| paid.get_mut(kind));
+        if let Some(paid) = paid {
+            paid.packed -= charge.npages() << Charge::FLAG_BITS;
+            let new = Charge {
+                payer: self.payer.clone(),
+                packed: charge.packed,
+            };
+            // The old payer is uncharged here.
+            *charge = new;
         }
     }
 }

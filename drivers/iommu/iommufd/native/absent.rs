@@ -125,9 +125,3 @@ impl Command for IoasNoiommuGetPa {
         Err(EOPNOTSUPP)
     }
 }
-
-impl Command for IoasChangeProcess {
-    fn run(self, _ctx: &Context, _reply: &Reply) -> Result {
-        Err(EOPNOTSUPP)
-    }
-}

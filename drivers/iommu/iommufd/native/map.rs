@@ -187,6 +187,7 @@ impl Command for IoasCopy {
         if !source.is_aligned(PAGE) {
             return Err(EINVAL);
         }
+        let _charges = ctx.hold_charges()?;
         let parts = from.parts(source)?;
         let to = ctx.ioas(self.dst_ioas_id)?;
         let place = place(fixed(self.flags, self.dst_iova), self.length, self.src_iova)?;
