@@ -220,6 +220,30 @@ impl<T> Areas<T> {
         }
     }
 
+    /// Makes two areas of the live one that ends with `last`: the first ends with `cut`, and `split`
+    /// takes the content of the second from that of the first.
+    ///
+    /// # Errors
+    ///
+    /// Those of `split`; nothing has changed then.
+    pub(crate) fn split(
+        &mut self,
+        last: u64,
+        cut: u64,
+        spare: Spare<T>,
+        split: impl FnOnce(&mut T) -> Result<T>,
+    ) -> Result {
+        let area = self.tree.get_mut(&last).ok_or(ENOENT)?;
+        let content = area.content.as_mut().ok_or(ENOENT)?;
+        let second = split(content)?;
+        let front = Area {
+            first: core::mem::replace(&mut area.first, cut.wrapping_add(1)),
+            content: area.content.replace(second),
+        };
+        self.tree.insert(spare.0.into_node(cut, front));
+        Ok(())
+    }
+
     /// Ends a map that failed: the range that was reserved is free again.
     pub(crate) fn release(&mut self, range: IovaRange) {
         self.tree.remove_node(&range.last());
@@ -439,6 +463,29 @@ mod tests {
         areas.end_unmap(unmap);
         assert!(!areas.is_taken(range(20, 29)?));
         assert!(areas.is_taken(range(10, 19)?));
+        Ok(())
+    }
+
+    #[test]
+    fn splitting() -> Result {
+        let mut areas = mapped(&[(10, 19), (20, 29)])?;
+        let spare = || Spare::new();
+        assert_eq!(areas.split(29, 24, spare()?, |_| Err(EINVAL)), Err(EINVAL));
+        assert_eq!(areas.live().count(), 2);
+        areas.split(29, 24, spare()?, |content| {
+            *content = 7;
+            Ok(8)
+        })?;
+        assert_eq!(areas.split(30, 27, spare()?, |_| Ok(9)), Err(ENOENT));
+        let parts = [
+            (range(10, 19)?, 0),
+            (range(20, 24)?, 7),
+            (range(25, 29)?, 8),
+        ];
+        assert!(areas
+            .live()
+            .map(|(range, content)| (range, *content))
+            .eq(parts));
         Ok(())
     }
 

@@ -23,6 +23,8 @@ unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 
 unsigned long iommufd_page_to_pfn(const struct page *page);
 unsigned long iommufd_folio_nr_pages(const struct folio *folio);
+/* One pin more on the folio of a page that is pinned; -ENOMEM if it has too many. */
+int iommufd_add_pin(unsigned long pfn);
 struct page *iommufd_pfn_to_page(unsigned long pfn);
 /* Both within the page. */
 void iommufd_copy_from_page(void *to, unsigned long pfn, size_t offset, size_t len);

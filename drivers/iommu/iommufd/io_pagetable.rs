@@ -79,6 +79,7 @@ pub(crate) mod access;
 pub(crate) mod attach;
 pub(crate) mod charges;
 pub(crate) mod copy;
+pub(crate) mod cut;
 pub(crate) mod place;
 
 /// As many areas are taken out of the tree before others get their turn.

@@ -216,6 +216,27 @@ impl Mapping {
         Ok(())
     }
 
+    /// Cuts off what comes behind the first `len` bytes, which are whole pages. What areas share
+    /// goes on being pinned as a whole.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; nothing has changed then.
+    pub(crate) fn cut_off(&mut self, len: u64) -> Result<Self> {
+        let npages = len >> PAGE_SHIFT;
+        match self {
+            Self::Own { memory, prot } => {
+                let runs = memory.runs.cut_off(npages)?;
+                let charge = memory.charge.cut_off(npages);
+                Ok(Self::Own {
+                    memory: Memory { runs, charge },
+                    prot: *prot,
+                })
+            }
+            Self::Part(part) => Ok(Self::Part(part.after(npages))),
+        }
+    }
+
     /// Makes what it holds a part of shared memory, if it is not that already.
     pub(crate) fn share(self, room: SharedRoom) -> Part {
         match self {

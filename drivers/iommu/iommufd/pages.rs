@@ -57,6 +57,34 @@ impl Chunk {
     }
 }
 
+/// Chunks with room for `count` runs.
+fn empty_chunks(count: usize) -> Result<KVec<Chunk>> {
+    let count = count.div_ceil(CHUNK);
+    let mut chunks = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    for _ in 0..count {
+        let runs = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
+        chunks.push(Chunk { skipped: 0, runs }, GFP_KERNEL_ACCOUNT)?;
+    }
+    Ok(chunks)
+}
+
+/// Puts the run `number` where it belongs in chunks that have room for it.
+fn put(chunks: &mut [Chunk], number: usize, run: PinnedRun) {
+    if let Some(chunk) = chunks.get_mut(number / CHUNK) {
+        // It cannot fail within the room that there is.
+        let _ = chunk.runs.push(run, GFP_KERNEL_ACCOUNT);
+    }
+}
+
+/// Notes in each chunk how many pages come before it; `skipped` come before the first.
+fn numbered(mut chunks: KVec<Chunk>, mut skipped: u64) -> KVec<Chunk> {
+    for chunk in chunks.iter_mut() {
+        chunk.skipped = skipped;
+        skipped = chunk.end();
+    }
+    chunks
+}
+
 impl Runs {
     /// A list of one run.
     pub(crate) fn new(first: PinnedRun) -> Self {
@@ -89,6 +117,57 @@ impl Runs {
         }
         let chunk = self.rest.last_mut().ok_or(ENOMEM)?;
         Ok(chunk.runs.push(run, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Cuts off what comes behind the first `npages` pages, some but not all.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; nothing has changed then.
+    pub(crate) fn cut_off(&mut self, npages: u64) -> Result<Self> {
+        let mut from = self.after(npages);
+        let (_, staying) = from.next().ok_or(EINVAL)?;
+        // The run that the first page behind is in, and how many runs stay, that one included if
+        // it stays in part.
+        let boundary = from.next - 1;
+        let keep = boundary + usize::from(staying > 0);
+        let mut front = empty_chunks(keep.checked_sub(1).ok_or(EINVAL)?)?;
+        let mut back = empty_chunks(self.count() - boundary - 1)?;
+        let mut first = match staying {
+            0 => None,
+            _ => Some(self.get_mut(boundary).ok_or(EINVAL)?.cut_off(staying)?),
+        };
+        // Nothing fails from here on: there is room for every run.
+        let mut number = 0;
+        for chunk in core::mem::take(&mut self.rest) {
+            for run in chunk.runs {
+                number += 1;
+                if number < keep {
+                    put(&mut front, number - 1, run);
+                } else if first.is_none() {
+                    first = Some(run);
+                } else {
+                    put(&mut back, number - boundary - 1, run);
+                }
+            }
+            task::resched();
+        }
+        self.rest = numbered(front, self.first.npages());
+        let first = first.ok_or(EINVAL)?;
+        Ok(Self {
+            rest: numbered(back, first.npages()),
+            first,
+        })
+    }
+
+    fn get_mut(&mut self, number: usize) -> Option<&mut PinnedRun> {
+        match number.checked_sub(1) {
+            None => Some(&mut self.first),
+            Some(number) => {
+                let chunk = self.rest.get_mut(number / CHUNK)?;
+                chunk.runs.get_mut(number % CHUNK)
+            }
+        }
     }
 
     /// The number of runs.

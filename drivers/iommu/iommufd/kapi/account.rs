@@ -191,6 +191,17 @@ impl Charge {
         self.packed >> Self::FLAG_BITS
     }
 
+    /// Cuts off what goes beyond the first `npages`.
+    pub(crate) fn cut_off(&mut self, npages: u64) -> Self {
+        let more = self.npages().saturating_sub(npages) << Self::FLAG_BITS;
+        let flags = self.packed & ((1 << Self::FLAG_BITS) - 1);
+        self.packed -= more;
+        Self {
+            payer: self.payer.clone(),
+            packed: more | flags,
+        }
+    }
+
     /// Who pays.
     pub(crate) fn payer(&self) -> &Arc<Payer> {
         &self.payer

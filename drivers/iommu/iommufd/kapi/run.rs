@@ -12,6 +12,7 @@ use core::{
 };
 use kernel::{
     bindings,
+    error::to_result,
     page::PAGE_SHIFT,
     prelude::*,
     sizes::SZ_1G, //
@@ -108,6 +109,24 @@ impl PinnedRun {
         self.0 = merged;
         forget(next);
         Ok(())
+    }
+}
+
+impl PinnedRun {
+    /// Cuts off what comes behind the first `npages`, some but not all.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: a pin more was needed, on a block that both have pages of. `EINVAL`.
+    pub(crate) fn cut_off(&mut self, npages: u64) -> Result<Self> {
+        let (front, back) = self.0.split(npages).ok_or(EINVAL)?;
+        if back.pfn() % (1 << back.level().order()) != 0 {
+            // SAFETY: We have a pin on the block that the page is in.
+            to_result(unsafe { sys::iommufd_add_pin(back.pfn() as c_ulong) })?;
+        }
+        // INVARIANT: The pins of the two are those that the whole had, and the one just taken.
+        self.0 = front;
+        Ok(Self(back))
     }
 }
 
@@ -217,6 +236,14 @@ impl Extent {
         Self::new(self.pfn(), npages, self.level(), self.writable())
     }
 
+    /// The first `npages` and the rest, unless one of them is nothing.
+    fn split(self, npages: u64) -> Option<(Self, Self)> {
+        let more = self.npages().checked_sub(npages)?;
+        let part = |pfn, npages| Self::new(pfn, npages, self.level(), self.writable());
+        let next = self.pfn().wrapping_add(npages);
+        part(self.pfn(), npages).zip(part(next, more))
+    }
+
     /// The pages that have a pin each, as ranges of page frame numbers and their lengths: all of
     /// them, or the first one in each block.
     fn pins(self) -> impl Iterator<Item = (u64, u64)> {
@@ -289,6 +316,25 @@ mod tests {
         }
         let read_only = Extent::new(15, 1, Level::PAGE, false).ok_or(EINVAL)?;
         assert_eq!(extent(10, 5, 0)?.joined(read_only), None);
+        Ok(())
+    }
+
+    #[test]
+    fn split() -> Result {
+        let huge = 1 << HUGE;
+        for (pfn, npages, order, first) in [
+            (10, 5, 0, 2),
+            (huge, 2 * huge, HUGE, huge),
+            (huge, 2 * huge, HUGE, huge - 1),
+        ] {
+            let whole = extent(pfn, npages, order)?;
+            let (front, back) = whole.split(first).ok_or(EINVAL)?;
+            assert_eq!(front, extent(pfn, first, order)?);
+            assert_eq!(back, extent(pfn + first, npages - first, order)?);
+            assert!(whole.split(0).is_none());
+            assert!(whole.split(npages).is_none());
+            assert!(whole.split(npages + 1).is_none());
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@
 
 #include "books.h"
 #include "ioas_access_calls.h"
+#include "sources.h"
 
 #define WRITE IOAS_ACCESS_WRITE
 #define KTHREAD IOAS_ACCESS_KTHREAD
@@ -234,26 +235,6 @@ TEST_F(access, what_cannot_be_pinned)
 	EXPECT_ERRNO(ENOENT, PIN(0, 1, 0));
 }
 
-/* Memory whose every page comes before the one that it follows: a run for each. */
-static char *backwards(unsigned int count)
-{
-	int file = memfd_create("backwards", MFD_CLOEXEC);
-	char *memory = mmap(NULL, count * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (file < 0 || memory == MAP_FAILED || ftruncate(file, count * PAGE))
-		return NULL;
-	/* Those that are there already cannot come in the order of their addresses. */
-	for (unsigned int page = 0; page < count; page++)
-		if (pwrite(file, "", 1, page * PAGE) != 1)
-			return NULL;
-	for (unsigned int page = 0; page < count; page++)
-		if (mmap(memory + page * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-			 file, (count - 1 - page) * PAGE) == MAP_FAILED)
-			return NULL;
-	close(file);
-	return memory;
-}
-
 /* More runs than fit in a page that lists them. */
 TEST_F(access, pin_what_is_scattered)
 {
@@ -365,6 +346,31 @@ TEST_F(access, unmap_asks_everyone)
 	EXPECT_EQ(1, access_asked(other).count);
 	EXPECT_ERRNO(ENOENT, access_unpin(other, AT(1), PAGE));
 	close(other);
+}
+
+/* VFIO's type1 unmaps what is in the middle, but not of what is pinned. */
+TEST_F(access, type1_does_not_cut_pins)
+{
+	struct iommu_vfio_ioas set = {
+		.size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET, .ioas_id = self->ioas,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap), .iova = AT(1), .size = PAGE,
+	};
+
+	ASSERT_OK(set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->ioas, 0));
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &set));
+	ASSERT_OK(MAP(0, 4));
+	ASSERT_OK(PIN(3, 1, WRITE));
+	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+	EXPECT_EQ(PAGE, unmap.size);
+	EXPECT_EQ(0, access_asked(self->node).count);
+	EXPECT_OK(UNPIN(3, 1));
+	EXPECT_OK(call(self->fd, VFIO_IOMMU_UNMAP_DMA, &unmap));
+	EXPECT_EQ(3, pinned_pages());
+	EXPECT_ERRNO(ENOENT, PIN(0, 2, WRITE));
+	ASSERT_OK(PIN(2, 2, WRITE));
+	EXPECT_TRUE(IS_OURS(2, 2));
 }
 
 /* It is bound to end, and what ends in an error has changed nothing. */

@@ -4,6 +4,7 @@
  * nothing else.
  */
 #include "iommufd_calls.h"
+#include "sources.h"
 
 #define TEST_PAGES 16
 
@@ -187,6 +188,102 @@ TEST_F(container, map_and_unmap)
 	EXPECT_MAP(0, (void)arg);
 	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
 	EXPECT_ERRNO(EFAULT, call(self->fd, VFIO_IOMMU_MAP_DMA, NULL));
+}
+
+/* --- type1 without v2 ------------------------------------------------------------- */
+
+/* Whether the device can write at @iova, where @memory should be. */
+static bool reaches(struct __test_metadata *_metadata, struct edu *edu, uint64_t iova,
+		    char *memory)
+{
+	bool changed;
+
+	memory[0] = 0;
+	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, iova, 0, 8));
+	changed = memory[0] == 0x5a;
+	memory[0] = 0;
+	return changed;
+}
+
+/* COUNT pages at @memory, of which some in the middle go, then more, then all. */
+static void cut(struct __test_metadata *_metadata, struct _test_data_container *self,
+		char *memory, unsigned int count, bool single_pages)
+{
+	/* What is unmapped, in pages, and how much of it is there. */
+	static const struct { unsigned int first, pages, found; } steps[] = {
+		{ 3, 1, 1 }, { 3, 1, 0 }, { 600, 513, 513 }, { 0, 1, 1 }, { 1599, 1, 1 },
+		{ 1500, 50, 50 }, { 599, 515, 2 }, { 2, 4, 3 },
+	};
+	unsigned int left = count;
+	long pins = held_pins();
+
+	memory[0] = 0x5a;
+	ASSERT_OK(container_map(self->fd, memory, IOVA, count * PAGE));
+	EXPECT_EQ(count, pinned_pages());
+	ASSERT_OK(edu_dma(&self->edu, EDU_READS_MEMORY, IOVA, 0, 8));
+	for (unsigned int i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		unsigned int first = steps[i].first, behind = first + steps[i].pages;
+
+		EXPECT_EQ(steps[i].found * PAGE,
+			  container_unmap(self->fd, IOVA + first * PAGE, steps[i].pages * PAGE, 0));
+		left -= steps[i].found;
+		EXPECT_EQ(left, pinned_pages())
+			TH_LOG("after %u pages at %u", steps[i].pages, first);
+		if (single_pages)
+			EXPECT_EQ(pins + left, held_pins());
+		EXPECT_FALSE(reaches(_metadata, &self->edu, IOVA + first * PAGE,
+				     memory + first * PAGE));
+		EXPECT_FALSE(reaches(_metadata, &self->edu, IOVA + (behind - 1) * PAGE,
+				     memory + (behind - 1) * PAGE));
+		EXPECT_TRUE(reaches(_metadata, &self->edu, IOVA + 800 * PAGE, memory + 800 * PAGE) ||
+			    i >= 2);
+		EXPECT_TRUE(reaches(_metadata, &self->edu, IOVA + 1400 * PAGE,
+				    memory + 1400 * PAGE));
+	}
+	EXPECT_TRUE(reaches(_metadata, &self->edu, IOVA + PAGE, memory + PAGE));
+	EXPECT_FALSE(reaches(_metadata, &self->edu, IOVA + 2 * PAGE, memory + 2 * PAGE));
+	EXPECT_TRUE(reaches(_metadata, &self->edu, IOVA + 598 * PAGE, memory + 598 * PAGE));
+	EXPECT_TRUE(reaches(_metadata, &self->edu, IOVA + 1114 * PAGE, memory + 1114 * PAGE));
+	EXPECT_TRUE(reaches(_metadata, &self->edu, IOVA + 1598 * PAGE, memory + 1598 * PAGE));
+	EXPECT_EQ(left * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
+	EXPECT_EQ(0, pinned_pages());
+	EXPECT_EQ(pins, held_pins());
+}
+
+TEST_F(container, type1_cuts)
+{
+	const unsigned int count = 1600;
+	struct vfio_iommu_type1_dma_unmap odd = {
+		.argsz = sizeof(odd), .iova = IOVA, .size = PAGE + 1,
+	};
+	char *memory;
+
+	ASSERT_OK(join(self->group, self->fd));
+	ASSERT_OK(CALL(VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
+	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.address);
+	ASSERT_LE(0, self->edu.fd);
+	ASSERT_OK(edu_start(&self->edu));
+
+	ASSERT_OK(container_map(self->fd, self->memory, IOVA, 4 * PAGE));
+	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
+	EXPECT_EQ(PAGE + 1, odd.size);
+	odd.size = 1;
+	EXPECT_ERRNO(ENOENT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
+	EXPECT_EQ(0, odd.size);
+	EXPECT_EQ(4, pinned_pages());
+	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
+
+	/* Large pages that are cut in the middle, runs of all lengths, a run for each page. */
+	memory = anonymous(4 * HUGE_2M, MAP_PRIVATE);
+	ASSERT_NE(NULL, memory);
+	ASSERT_OK(madvise(memory, 4 * HUGE_2M, MADV_HUGEPAGE));
+	cut(_metadata, self, memory, count, false);
+	memory = small_pages(count * PAGE);
+	ASSERT_NE(NULL, memory);
+	cut(_metadata, self, memory, count, true);
+	memory = backwards(count);
+	ASSERT_NE(NULL, memory);
+	cut(_metadata, self, memory, count, true);
 }
 
 /* A program may say which of its address spaces the group goes to. */

@@ -49,6 +49,26 @@ static inline char *anonymous(size_t size, int flags)
 			   MAP_ANONYMOUS | flags, -1);
 }
 
+/* Memory whose every page comes before the one that it follows: a run for each. */
+static inline char *backwards(unsigned int count)
+{
+	int file = memfd_create("backwards", MFD_CLOEXEC);
+	char *memory = mmap(NULL, count * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (file < 0 || memory == MAP_FAILED || ftruncate(file, count * PAGE))
+		return NULL;
+	/* Those that are there already cannot come in the order of their addresses. */
+	for (unsigned int page = 0; page < count; page++)
+		if (pwrite(file, "", 1, page * PAGE) != 1)
+			return NULL;
+	for (unsigned int page = 0; page < count; page++)
+		if (mmap(memory + page * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			 file, (count - 1 - page) * PAGE) == MAP_FAILED)
+			return NULL;
+	close(file);
+	return memory;
+}
+
 /* Of pages that the kernel does not make larger ones of. */
 static inline char *small_pages(size_t size)
 {
