@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * VFIO type1, mainline's C iommufd by its own calls, and the IOASID calls.
+ * VFIO type1, mainline's C iommufd, and this driver: by the IOASID calls, and by
+ * mainline's.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -10,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <linux/iommufd.h>
 #include <linux/vfio.h>
+#include IOMMUFD_H
 
 #include "backend.h"
 #include "../../../samples/iommufd/edu.h"
@@ -140,6 +141,21 @@ static int iommufd_map(struct space *space, void *memory, uint64_t iova, uint64_
 	return call(space->fd, IOMMU_IOAS_MAP, &map);
 }
 
+static int iommufd_map_file(struct space *space, int file, uint64_t iova, uint64_t size)
+{
+	struct iommu_ioas_map_file map = {
+		.size = sizeof(map),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE |
+			 IOMMU_IOAS_MAP_READABLE,
+		.ioas_id = space->id,
+		.fd = file,
+		.length = size,
+		.iova = iova,
+	};
+
+	return call(space->fd, IOMMU_IOAS_MAP_FILE, &map);
+}
+
 static int iommufd_unmap(struct space *space, uint64_t iova, uint64_t size)
 {
 	struct iommu_ioas_unmap unmap = {
@@ -180,9 +196,10 @@ static int rust_unmap(struct space *space, uint64_t iova, uint64_t size)
 /* --- */
 
 static const struct backend backends[] = {
-	{ "type1", "VFIO type1", type1_open, type1_attach, type1_map, type1_unmap },
-	{ "c", "C iommufd", iommufd_open, cdev_attach, iommufd_map, iommufd_unmap },
-	{ "rust", "this driver", rust_open, cdev_attach, rust_map, rust_unmap },
+	{ "type1", type1_open, type1_attach, type1_map, NULL, type1_unmap },
+	{ "c", iommufd_open, cdev_attach, iommufd_map, iommufd_map_file, iommufd_unmap },
+	{ "rust", rust_open, cdev_attach, rust_map, NULL, rust_unmap },
+	{ "native", iommufd_open, cdev_attach, iommufd_map, iommufd_map_file, iommufd_unmap },
 };
 
 const struct backend *backend_find(const char *name)
@@ -197,7 +214,7 @@ const struct backend *backend_find(const char *name)
 
 const char *backend_names(void)
 {
-	return "type1, c, rust";
+	return "type1, c, rust, native";
 }
 
 int space_open(struct space *space, const struct backend *backend)

@@ -25,10 +25,11 @@ struct space {
 
 struct backend {
 	const char *name;
-	const char *title;
 	int (*open)(struct space *space);
 	int (*attach)(struct space *space, const char *address, struct attached *device);
 	int (*map)(struct space *space, void *memory, uint64_t iova, uint64_t size);
+	/* From the start of a file, by its descriptor; NULL if there is no such call. */
+	int (*map_file)(struct space *space, int file, uint64_t iova, uint64_t size);
 	int (*unmap)(struct space *space, uint64_t iova, uint64_t size);
 };
 

@@ -32,7 +32,8 @@ static const char usage[] =
 	"usage: bench [OPTION]... DRIVER...\n"
 	"\n"
 	"Measures mapping and unmapping through each DRIVER: type1 (VFIO type1), c\n"
-	"(mainline's iommufd) or rust (this driver). All of them get the same memory.\n"
+	"(mainline's iommufd), rust (this driver) or native (this driver by mainline's\n"
+	"calls). All of them get the same memory.\n"
 	"Needs root, and a device that is bound to vfio-pci.\n"
 	"\n"
 	"  --swap COMMAND  runs 'COMMAND DRIVER' first, which loads that driver's modules\n"
@@ -51,6 +52,7 @@ static const struct row rows[] = {
 	{ "hugetlb-2m", run_bulk, MEMORY_HUGETLB_2M, 256 * MIB },
 	{ "memfd", run_bulk, MEMORY_MEMFD, 256 * MIB },
 	{ "memfd-scattered", run_bulk, MEMORY_MEMFD_SCATTERED, 256 * MIB },
+	{ "memfd-file", run_file, MEMORY_MEMFD, 256 * MIB },
 	{ "small", run_small, MEMORY_ANON, CALLS * PAGE },
 	{ "exit-thp", run_exit, MEMORY_THP, 256 * MIB },
 	{ "exit-anon", run_exit, MEMORY_ANON, 256 * MIB },

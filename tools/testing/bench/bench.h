@@ -40,6 +40,7 @@ struct row {
 };
 
 const char *run_bulk(struct bench *bench, const struct row *row, struct memory *memory);
+const char *run_file(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_small(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_two_devices(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_two_iommus(struct bench *bench, const struct row *row, struct memory *memory);

@@ -41,16 +41,12 @@ uint32_t next_random(void)
 	return state;
 }
 
-static void *map_memfd(size_t size)
+static void *map_memfd(struct memory *memory)
 {
-	int fd = memfd_create("bench", MFD_CLOEXEC);
-	void *start;
-
-	if (fd < 0 || ftruncate(fd, size))
+	memory->file = memfd_create("bench", MFD_CLOEXEC);
+	if (memory->file < 0 || ftruncate(memory->file, memory->size))
 		return MAP_FAILED;
-	start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
-	return start;
+	return mmap(NULL, memory->size, PROT_READ | PROT_WRITE, MAP_SHARED, memory->file, 0);
 }
 
 /* Aligned to huge pages: what does not fit is given back. */
@@ -152,8 +148,8 @@ const char *memory_get(struct memory *memory, enum memory_kind kind, size_t size
 {
 	const char *wrong;
 
-	memory->size = size;
-	memory->start = kinds[kind].memfd ? map_memfd(size) :
+	*memory = (struct memory){ .size = size, .file = -1 };
+	memory->start = kinds[kind].memfd ? map_memfd(memory) :
 					    map_anonymous(size, kinds[kind].flags);
 	if (memory->start == MAP_FAILED) {
 		memory->start = NULL;
@@ -169,5 +165,7 @@ const char *memory_get(struct memory *memory, enum memory_kind kind, size_t size
 void memory_put(struct memory *memory)
 {
 	munmap(memory->start, memory->size);
+	if (memory->file >= 0)
+		close(memory->file);
 	memory->start = NULL;
 }

@@ -5,6 +5,7 @@
 #ifndef TOOLS_TESTING_BENCH_MEMORY_H
 #define TOOLS_TESTING_BENCH_MEMORY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,8 @@ struct memory {
 	unsigned char *start;
 	size_t size;
 	size_t runs;	/* of physically contiguous pages */
+	int file;	/* that the memory is in, or -1 */
+	bool by_file;	/* map it by that, not by its address */
 };
 
 /* A sequence of numbers without pattern, and the same in every run. */

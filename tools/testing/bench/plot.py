@@ -5,7 +5,7 @@ from html import escape
 
 LEFT, SCALE, MOST = 330, 220, 2.4
 BAR, GAP, TOP = 8, 10, 92
-COLOURS = ("#b0b7bf", "#5b7fa6", "#d9622b")
+COLOURS = ("#b0b7bf", "#5b7fa6", "#d9622b", "#e8a87c")
 
 
 def text(x, y, content, **more):
@@ -29,11 +29,11 @@ def bar(y, colour, value, better, label):
             text(LEFT + shown * SCALE + 5, y + BAR - 1, label, font_size=9, fill="#444")]
 
 
-def group(y, result, drivers, number):
+def group(y, result, drivers, ours, number):
     """The bars of one row and operation."""
     values = {d: s["value"] for d, s in result["drivers"].items()}
-    peers = list(values.values())[:-1] if len(values) > 1 else list(values.values())
-    parts = [text(LEFT - 8, y + BAR * 1.9, f"{result['title']}: {result['operation']}",
+    peers = [v for d, v in values.items() if d not in ours] or list(values.values())
+    parts = [text(LEFT - 8, y + BAR * 2.4, f"{result['title']}: {result['operation']}",
                   text_anchor="end")]
     for i, driver in enumerate(drivers):
         if driver in values:
@@ -54,9 +54,10 @@ def legend(drivers):
     return parts
 
 
-def svg(about, results, drivers, number):
+def svg(about, results, drivers, ours, number):
     """The whole picture."""
-    height = TOP + len(results) * (3 * BAR + GAP) + 20
+    step = len(drivers) * BAR + GAP
+    height = TOP + len(results) * step + 20
     width = LEFT + MOST * SCALE + 90
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" '
@@ -73,5 +74,5 @@ def svg(about, results, drivers, number):
         parts.append(f'<line x1="{x}" y1="{TOP - 6}" x2="{x}" y2="{height - 20}" '
                      f'stroke="{colour}"/>')
     for i, result in enumerate(results):
-        parts += group(TOP + i * (3 * BAR + GAP), result, drivers, number)
+        parts += group(TOP + i * step, result, drivers, ours, number)
     return "\n".join(parts + ["</svg>"]) + "\n"

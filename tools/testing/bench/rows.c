@@ -34,6 +34,14 @@ static void check_dma(struct bench *bench, struct space *space, struct memory *m
 		fail("the device does not reach the memory that is mapped");
 }
 
+static void map_memory(struct space *space, struct memory *memory)
+{
+	if (memory->by_file)
+		check(space->backend->map_file(space, memory->file, IOVA, memory->size), "map");
+	else
+		map(space, memory->start, IOVA, memory->size);
+}
+
 /* All of the memory in one call. */
 static void bulk(struct bench *bench, const struct row *row, struct space *space,
 		 struct memory *memory, bool first)
@@ -42,7 +50,7 @@ static void bulk(struct bench *bench, const struct row *row, struct space *space
 	uint64_t start, mapped, checked, end;
 
 	start = now();
-	map(space, memory->start, IOVA, memory->size);
+	map_memory(space, memory);
 	mapped = now();
 	if (first)
 		check_dma(bench, space, memory);
@@ -64,6 +72,15 @@ const char *run_bulk(struct bench *bench, const struct row *row, struct memory *
 		bulk(bench, row, &space, memory, !i);
 	space_close(&space);
 	return NULL;
+}
+
+/* The same by the file that the memory is in. */
+const char *run_file(struct bench *bench, const struct row *row, struct memory *memory)
+{
+	if (!bench->backend->map_file)
+		return "it has no such call";
+	memory->by_file = true;
+	return run_bulk(bench, row, memory);
 }
 
 /* A page by the call, each somewhere else; all are mapped before the first goes. */
