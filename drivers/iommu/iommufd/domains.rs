@@ -246,11 +246,18 @@ impl Allowed {
             && back.is_none_or(|back| *back.current().0 <= range.last())
     }
 
-    /// All of them, in order.
+    /// All of them, in order. Neighbours make up one.
     pub(crate) fn iter(&self) -> impl Iterator<Item = IovaRange> + '_ {
-        self.0
-            .iter()
-            .filter_map(|(last, first)| IovaRange::new(*first, *last))
+        let mut ranges = self.0.iter().peekable();
+        iter::from_fn(move || {
+            let (mut last, first) = ranges.next()?;
+            while let Some((next, _)) =
+                ranges.next_if(|(_, next)| last.checked_add(1) == Some(**next))
+            {
+                last = next;
+            }
+            IovaRange::new(*first, *last)
+        })
     }
 }
 
@@ -278,6 +285,10 @@ mod tests {
         assert!(!allowed.lie_in(range(11, 39)?));
         assert!(!allowed.lie_in(range(10, 38)?));
         assert_eq!(allowed.iter().count(), 2);
+        allowed.add(range(20, 29)?)?;
+        assert!(allowed.iter().eq([range(10, 39)?]));
+        allowed.add(range(u64::MAX, u64::MAX)?)?;
+        assert!(allowed.iter().eq([range(10, 39)?, range(u64::MAX, u64::MAX)?]));
         Ok(())
     }
 }

@@ -66,7 +66,11 @@ impl Command for GetOption {
             IOMMU_OPTION_HUGE_PAGES => self.huge_pages(ctx)?,
             _ => return Err(EOPNOTSUPP),
         }
-        reply.write(&self)
+        // Nothing can fail once it is set: there is no answer to that.
+        if u32::from(self.op) == IOMMU_OPTION_OP_GET {
+            reply.write(&self)?;
+        }
+        Ok(())
     }
 }
 

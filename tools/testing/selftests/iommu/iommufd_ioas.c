@@ -245,6 +245,19 @@ TEST_F(space, chosen_addresses)
 	EXPECT_LT(0, ioas_map_any(self->fd, self->id, self->memory, PAGE));
 }
 
+/* What is allowed in two parts is allowed as a whole. */
+TEST_F(space, allowed_neighbours)
+{
+	const struct iommu_iova_range allowed[] = {
+		{ IOVA + 3 * PAGE, IOVA + 4 * PAGE - 1 },
+		{ IOVA, IOVA + 3 * PAGE - 1 },
+	};
+
+	ASSERT_OK(allow_iovas(self->fd, self->id, allowed, 2));
+	EXPECT_EQ(IOVA, ioas_map_any(self->fd, self->id, self->memory, 4 * PAGE));
+	EXPECT_EQ(4 * PAGE, UNMAP(0, 4));
+}
+
 TEST_F(space, chosen_address_that_cannot_be_told)
 {
 	struct iommu_ioas_map *constant = pages(1);
@@ -512,6 +525,26 @@ TEST_F(space, option_huge_pages)
 	EXPECT_OK(MAP(0, 0, 4));
 	EXPECT_OK(set_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->id, 1));
 	EXPECT_EQ(1, get_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->id));
+}
+
+/* Setting has no answer that could get lost after it was done. */
+TEST_F(space, option_that_cannot_be_answered)
+{
+	struct iommu_option *constant = pages(1);
+
+	*constant = (struct iommu_option) {
+		.size = sizeof(*constant),
+		.option_id = IOMMU_OPTION_HUGE_PAGES,
+		.op = IOMMU_OPTION_OP_SET,
+		.object_id = self->id,
+	};
+	ASSERT_EQ(0, mprotect(constant, PAGE, PROT_READ));
+	EXPECT_OK(call(self->fd, IOMMU_OPTION, constant));
+	EXPECT_EQ(0, get_option(self->fd, IOMMU_OPTION_HUGE_PAGES, self->id));
+	ASSERT_EQ(0, mprotect(constant, PAGE, PROT_READ | PROT_WRITE));
+	constant->op = IOMMU_OPTION_OP_GET;
+	ASSERT_EQ(0, mprotect(constant, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, call(self->fd, IOMMU_OPTION, constant));
 }
 
 TEST_F(space, vfio_ioas)
