@@ -16,7 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define INPUT_SIZE 2048
+#define INPUT_SIZE 4096
 #define CORPUS_SIZE 512
 
 struct input {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What a context must look like after a series of calls, kept apart from the driver:
- * flat arrays, and the documented order of checks.
+ * flat arrays, and the documented order of checks. Here are the objects and what is
+ * mapped; fuzz_domains.h says where devices and domains allow it.
  */
 #ifndef LAB_FUZZ_MODEL_H
 #define LAB_FUZZ_MODEL_H
@@ -13,36 +14,52 @@
 
 #define MODEL_IDS 24
 #define MODEL_AREAS 48
-#define MODEL_HOLES 16
+#define MODEL_ALLOWED 8
 #define MODEL_PAGE 4096UL
 
 struct range {
 	uint64_t first, last;
 };
 
-struct space {
-	struct range window;
-	bool enforce_snoop;
-	struct range areas[MODEL_AREAS];
-	unsigned int count;
+/* Memory that was pinned by one call: once, however often it is mapped by now. */
+struct memory {
+	unsigned int users;	/* areas that have some of it */
+	uint64_t pages;
+	bool writable;
 };
 
-enum kind { FREE_ID, SPACE, DEVICE };
+struct area {
+	struct range range;
+	unsigned int memory;
+};
+
+struct space {
+	struct range window;
+	bool enforce_snoop, small_pages;
+	struct area areas[MODEL_AREAS];
+	unsigned int count;
+	struct range allowed[MODEL_ALLOWED];
+	unsigned int allowed_count;
+};
+
+struct hwpt {
+	int space;
+	bool is_auto;		/* goes with the device that it was made for */
+};
+
+enum kind { FREE_ID, SPACE, HWPT, DEVICE };
 
 struct context {
 	enum kind kinds[MODEL_IDS + 1];
 	struct space spaces[MODEL_IDS + 1];
+	struct hwpt hwpts[MODEL_IDS + 1];
+	int container;		/* the space that stands for a VFIO container, or 0 */
+	bool per_process;
+	struct memory memory[MODEL_IDS * MODEL_AREAS];
+	long pinned;
 };
 
-/* The one device: where it is bound and attached, and what it can reach. */
-struct device {
-	int context;		/* -1: not bound */
-	int id;
-	int space;		/* 0: not attached */
-	uint64_t last;		/* of the addresses that the IOMMU translates */
-	struct range holes[MODEL_HOLES];
-	unsigned int hole_count;
-};
+/* --- ranges ------------------------------------------------------------------------ */
 
 static inline bool overlap(struct range a, struct range b)
 {
@@ -54,127 +71,154 @@ static inline bool inside(struct range inner, struct range outer)
 	return outer.first <= inner.first && inner.last <= outer.last;
 }
 
-/* The lowest free id above @id, or 0. */
-static inline int model_id_after(const struct context *context, int id)
+/* What both have in common; what is not empty has its first address not behind its last. */
+static inline struct range common(struct range a, struct range b)
 {
-	while (++id <= MODEL_IDS)
+	return (struct range) {
+		a.first > b.first ? a.first : b.first,
+		a.last < b.last ? a.last : b.last,
+	};
+}
+
+static inline uint64_t range_pages(struct range range)
+{
+	return (range.last - range.first) / MODEL_PAGE + 1;
+}
+
+/* --- ids --------------------------------------------------------------------------- */
+
+/* The lowest id that is free, or 0. */
+static inline int model_next_id(const struct context *context)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
 		if (context->kinds[id] == FREE_ID)
 			return id;
 	return 0;
 }
 
-/* The lowest id that is free, or 0. */
-static inline int model_next_id(const struct context *context)
+static inline enum kind model_kind(const struct context *context, int64_t id)
 {
-	return model_id_after(context, 0);
+	return id < 1 || id > MODEL_IDS ? FREE_ID : context->kinds[id];
 }
 
 static inline struct space *model_space(struct context *context, int64_t id)
 {
-	if (id < 1 || id > MODEL_IDS || context->kinds[id] != SPACE)
-		return NULL;
-	return &context->spaces[id];
+	return model_kind(context, id) == SPACE ? &context->spaces[id] : NULL;
 }
 
-/* Whether the device, if it is attached to this space, leaves the range to it. */
-static inline bool device_accepts(const struct device *device, struct range range)
+/* Whether the space has domains: then it cannot be freed. */
+static inline bool model_has_domains(const struct context *context, int space)
 {
-	unsigned int i;
+	int id;
 
-	if (range.last > device->last)
-		return false;
-	for (i = 0; i < device->hole_count; i++)
-		if (overlap(range, device->holes[i]))
-			return false;
-	return true;
+	for (id = 1; id <= MODEL_IDS; id++)
+		if (context->kinds[id] == HWPT && context->hwpts[id].space == space)
+			return true;
+	return false;
 }
 
-/* MAP, after the checks of the arguments; @attached or NULL. */
-static inline int model_map(struct space *space, struct range range, bool readable_memory,
-			    const struct device *attached)
+static inline int model_add_space(struct context *context, struct range window, bool enforce_snoop)
+{
+	int id = model_next_id(context);
+
+	context->kinds[id] = SPACE;
+	context->spaces[id] = (struct space) { .window = window, .enforce_snoop = enforce_snoop };
+	return id;
+}
+
+static inline int model_add_hwpt(struct context *context, int space, bool is_auto)
+{
+	int id = model_next_id(context);
+
+	context->kinds[id] = HWPT;
+	context->hwpts[id] = (struct hwpt) { .space = space, .is_auto = is_auto };
+	return id;
+}
+
+/* --- what is mapped ------------------------------------------------------------------ */
+
+static inline unsigned int model_pin(struct context *context, uint64_t pages, bool writable)
+{
+	unsigned int number = 0;
+
+	while (context->memory[number].users)
+		number++;
+	context->memory[number] = (struct memory) { .pages = pages, .writable = writable };
+	context->pinned += pages;
+	return number;
+}
+
+static inline void model_put(struct context *context, struct space *space, struct range range,
+			     unsigned int memory)
+{
+	context->memory[memory].users++;
+	space->areas[space->count++] = (struct area) { range, memory };
+}
+
+static inline bool model_is_taken(const struct space *space, struct range range)
 {
 	unsigned int i;
 
 	for (i = 0; i < space->count; i++)
-		if (overlap(space->areas[i], range))
-			return -EEXIST;
-	if (!inside(range, space->window) || (attached && !device_accepts(attached, range)))
-		return -EINVAL;
-	if (!readable_memory)
-		return -EFAULT;
-	space->areas[space->count++] = range;
-	return 0;
+		if (overlap(space->areas[i].range, range))
+			return true;
+	return false;
 }
 
-/* Returns how many bytes were mapped there. */
-static inline int64_t model_unmap(struct space *space, struct range range)
+/* The area that has an address, or NULL. */
+static inline const struct area *model_area_at(const struct space *space, uint64_t iova)
+{
+	unsigned int i;
+
+	for (i = 0; i < space->count; i++)
+		if (overlap(space->areas[i].range, (struct range) { iova, iova }))
+			return &space->areas[i];
+	return NULL;
+}
+
+/* Whether an end of the range is inside of an area. */
+static inline bool model_is_cut(const struct space *space, struct range range)
+{
+	unsigned int i;
+
+	for (i = 0; i < space->count; i++)
+		if (overlap(space->areas[i].range, range) && !inside(space->areas[i].range, range))
+			return true;
+	return false;
+}
+
+/* Unmaps what lies in the range, and returns how many bytes that was. */
+static inline int64_t model_unmap(struct context *context, struct space *space,
+				  struct range range)
 {
 	unsigned int i, kept = 0;
+	struct memory *memory;
+	struct area area;
 	int64_t bytes = 0;
 
-	for (i = 0; i < space->count; i++)
-		if (overlap(space->areas[i], range) && !inside(space->areas[i], range))
-			return -EINVAL;
 	for (i = 0; i < space->count; i++) {
-		if (inside(space->areas[i], range))
-			bytes += space->areas[i].last - space->areas[i].first + 1;
-		else
-			space->areas[kept++] = space->areas[i];
+		area = space->areas[i];
+		if (!inside(area.range, range)) {
+			space->areas[kept++] = area;
+			continue;
+		}
+		bytes += area.range.last - area.range.first + 1;
+		memory = &context->memory[area.memory];
+		if (!--memory->users)
+			context->pinned -= memory->pages;
 	}
 	space->count = kept;
 	return bytes;
 }
 
-static inline long model_pages(const struct context *context)
+static inline void model_free_space(struct context *context, int id)
 {
-	const struct space *space;
-	unsigned int id, i;
-	long count = 0;
-
-	for (id = 1; id <= MODEL_IDS; id++) {
-		space = &context->spaces[id];
-		for (i = 0; context->kinds[id] == SPACE && i < space->count; i++)
-			count += (space->areas[i].last - space->areas[i].first + 1) / MODEL_PAGE;
-	}
-	return count;
-}
-
-/* Whether anything would be left of the window for the device. */
-static inline bool window_is_usable(const struct space *space, const struct device *device)
-{
-	uint64_t next = space->window.first, last = space->window.last;
-	unsigned int i;
-
-	if (last > device->last)
-		last = device->last;
-	/* The holes are in order. */
-	for (i = 0; i < device->hole_count && next <= last; i++) {
-		if (device->holes[i].last < next)
-			continue;
-		if (device->holes[i].first > next)
-			return true;
-		next = device->holes[i].last + 1;
-	}
-	return next <= last;
-}
-
-/* ATTACH to a space that exists; the device's IOMMU cannot enforce snooping. */
-static inline int model_attach(const struct space *space, const struct device *device)
-{
-	unsigned int i, j;
-
-	if (space->enforce_snoop)
-		return -EINVAL;
-	for (i = 0; i < space->count; i++)
-		for (j = 0; j < device->hole_count; j++)
-			if (overlap(space->areas[i], device->holes[j]))
-				return -EADDRINUSE;
-	if (!window_is_usable(space, device))
-		return -EINVAL;
-	for (i = 0; i < space->count; i++)
-		if (space->areas[i].last > device->last)
-			return -EADDRINUSE;
-	return 0;
+	model_unmap(context, &context->spaces[id], (struct range) { 0, UINT64_MAX });
+	context->kinds[id] = FREE_ID;
+	if (context->container == id)
+		context->container = 0;
 }
 
 #endif /* LAB_FUZZ_MODEL_H */

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The fuzzer's calls of <linux/iommufd.h>, but for those that map. */
+#ifndef LAB_FUZZ_NATIVE_H
+#define LAB_FUZZ_NATIVE_H
+
+#include "fuzz_request.h"
+
+static void fuzz_ioas_alloc(struct fuzz *f)
+{
+	struct iommu_ioas_alloc arg = { .size = sizeof(arg) };
+	struct request r = REQUEST(pick_context(f), IOMMU_IOAS_ALLOC, arg, 12);
+	struct context *context = context_of(f, r.context);
+	int want;
+
+	if (!model_next_id(context))
+		return;
+	request_prepare(f, &r);
+	want = request_outcome(&r, arg.flags ? -EOPNOTSUPP : 0);
+	if (request_made(f, &r, want))
+		expected(f, "the new space", arg.out_ioas_id,
+			 model_add_space(context, (struct range) { 0, UINT64_MAX }, false));
+}
+
+static int foresee_destroy(struct fuzz *f, unsigned int c, uint32_t id)
+{
+	struct view view = model_view(&f->model, c, id);
+
+	switch (model_kind(context_of(f, c), id)) {
+	case SPACE:
+		return view.has_domains ? -EBUSY : 0;
+	case HWPT:
+		return f->model.device.context == (int)c && f->model.device.hwpt == (int)id ?
+		       -EBUSY : 0;
+	case DEVICE:
+		return -EBUSY;
+	default:
+		return -ENOENT;
+	}
+}
+
+static void fuzz_destroy(struct fuzz *f)
+{
+	unsigned int c = pick_context(f);
+	enum kind kind = one_in(&f->input, 2) ? HWPT : SPACE;
+	struct iommu_destroy arg = { .size = sizeof(arg), .id = pick_kind(f, c, kind) };
+	struct request r = REQUEST(c, IOMMU_DESTROY, arg, 8);
+	struct context *context = context_of(f, c);
+
+	request_prepare(f, &r);
+	r.is_silent = true;
+	if (!request_made(f, &r, request_outcome(&r, foresee_destroy(f, c, arg.id))))
+		return;
+	if (context->kinds[arg.id] == SPACE)
+		model_free_space(context, arg.id);
+	context->kinds[arg.id] = FREE_ID;
+}
+
+/* --- which addresses there are ---------------------------------------------------------- */
+
+static int foresee_ranges(struct fuzz *f, const struct view *view,
+			  const struct iommu_ioas_iova_ranges *arg, unsigned int count)
+{
+	uint64_t some = arg->num_iovas < count ? arg->num_iovas : count;
+
+	if (arg->__reserved)
+		return -EOPNOTSUPP;
+	if (!view->space)
+		return -ENOENT;
+	if (!memory_is_good(f, arg->allowed_iovas, some * sizeof(struct range), true))
+		return -EFAULT;
+	return 0;
+}
+
+static void expect_ranges(struct fuzz *f, const struct range *ranges, unsigned int count,
+			  const void *got, unsigned int room)
+{
+	expected(f, "a list of ranges", memcmp(got, ranges,
+		 (room < count ? room : count) * sizeof(*ranges)), 0);
+}
+
+static void fuzz_ioas_ranges(struct fuzz *f)
+{
+	unsigned int c = pick_context(f), room = pick(&f->input, 6), count = 0;
+	struct iommu_ioas_iova_ranges arg = {
+		.size = sizeof(arg),
+		.ioas_id = pick_kind(f, c, SPACE),
+		.num_iovas = room + one_in(&f->input, 8),
+		.allowed_iovas = (uintptr_t)place_for_list(room),
+	}, before;
+	struct request r = REQUEST(c, IOMMU_IOAS_IOVA_RANGES, arg, 32);
+	struct range ranges[MODEL_HOLES + 1];
+	struct view view;
+	int want, got;
+
+	request_prepare(f, &r);
+	before = arg;
+	view = model_view(&f->model, c, arg.ioas_id);
+	if (view.space)
+		count = view_ranges(&view, ranges);
+	want = request_outcome(&r, foresee_ranges(f, &view, &arg, count));
+	if (!want && before.num_iovas < count)
+		want = -EMSGSIZE;
+	got = request_issue(f, &r);
+	if (!foreseen(f, r.name, got, want) || (got && got != -EMSGSIZE))
+		return;
+	expected(f, "how many ranges there are", arg.num_iovas, count);
+	expected(f, "their alignment", arg.out_iova_alignment, PAGE);
+	expect_ranges(f, ranges, count, (void *)before.allowed_iovas, before.num_iovas);
+}
+
+/* Of the list, what the driver gets to see before it finds a mistake. */
+static int foresee_list(struct fuzz *f, const struct iommu_ioas_allow_iovas *arg,
+			struct range *allowed)
+{
+	const struct range *list = (const struct range *)arg->allowed_iovas;
+	unsigned int i;
+
+	for (i = 0; i < arg->num_iovas; i++) {
+		if (!memory_is_good(f, (uintptr_t)&list[i], sizeof(*list), false))
+			return -EFAULT;
+		if (list[i].first >= list[i].last || in_a_hole(allowed, i, list[i]))
+			return -EINVAL;
+		/* So many that are good are never written. */
+		if (i == MODEL_ALLOWED)
+			return -E2BIG;
+		allowed[i] = list[i];
+	}
+	return 0;
+}
+
+static int foresee_allow(struct fuzz *f, const struct view *view,
+			 const struct iommu_ioas_allow_iovas *arg, struct range *allowed)
+{
+	unsigned int i;
+	int ret;
+
+	if (arg->__reserved)
+		return -EOPNOTSUPP;
+	if (!view->space)
+		return -ENOENT;
+	ret = foresee_list(f, arg, allowed);
+	for (i = 0; !ret && i < arg->num_iovas; i++)
+		if (!view_accepts(view, allowed[i]))
+			ret = -EADDRINUSE;
+	return ret;
+}
+
+static void write_list(struct fuzz *f, struct range *list, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		list[i].first = pick_iova(f);
+		list[i].last = list[i].first + pick_size(f) - 1;
+	}
+}
+
+static void fuzz_ioas_allow(struct fuzz *f)
+{
+	unsigned int c = pick_context(f), count = pick(&f->input, 4);
+	struct range *list = (struct range *)place_for_list(count), allowed[MODEL_ALLOWED + 1];
+	struct iommu_ioas_allow_iovas arg = {
+		.size = sizeof(arg),
+		.ioas_id = pick_kind(f, c, SPACE),
+		.num_iovas = count + one_in(&f->input, 12),
+		.allowed_iovas = (uintptr_t)list,
+	};
+	struct request r = REQUEST(c, IOMMU_IOAS_ALLOW_IOVAS, arg, 24);
+	struct view view;
+
+	/* What is below the list is no list. */
+	memset(f->memory + LIST_AT * PAGE, 0, PAGE);
+	write_list(f, list, count);
+	request_prepare(f, &r);
+	r.is_silent = true;
+	view = model_view(&f->model, c, arg.ioas_id);
+	if (!request_made(f, &r, request_outcome(&r, foresee_allow(f, &view, &arg, allowed))))
+		return;
+	memcpy(view.space->allowed, allowed, sizeof(view.space->allowed));
+	view.space->allowed_count = arg.num_iovas;
+}
+
+/* --- options -------------------------------------------------------------------------------- */
+
+static bool has_objects(const struct context *context)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if (context->kinds[id] != FREE_ID)
+			return true;
+	return false;
+}
+
+static int foresee_rlimit_mode(const struct context *context, const struct iommu_option *arg)
+{
+	if (arg->object_id || arg->op > IOMMU_OPTION_OP_GET)
+		return -EOPNOTSUPP;
+	if (arg->op == IOMMU_OPTION_OP_GET)
+		return 0;
+	return has_objects(context) ? -EBUSY : arg->val64 > 1 ? -EINVAL : 0;
+}
+
+static int foresee_huge_pages(const struct view *view, const struct iommu_option *arg)
+{
+	if (!view->space)
+		return -ENOENT;
+	if (arg->op > IOMMU_OPTION_OP_GET)
+		return -EOPNOTSUPP;
+	if (arg->op == IOMMU_OPTION_OP_GET)
+		return 0;
+	if (arg->val64 > 1)
+		return -EINVAL;
+	return !arg->val64 && !view->space->small_pages && view->has_domains &&
+	       view->space->count ? -EINVAL : 0;
+}
+
+static void fuzz_option(struct fuzz *f)
+{
+	unsigned int c = pick_context(f);
+	bool huge_pages = !one_in(&f->input, 3);
+	struct iommu_option arg = {
+		.size = sizeof(arg),
+		.option_id = huge_pages ? IOMMU_OPTION_HUGE_PAGES : IOMMU_OPTION_RLIMIT_MODE,
+		.op = pick(&f->input, one_in(&f->input, 8) ? 4 : 2),
+		.object_id = huge_pages || one_in(&f->input, 8) ? pick_kind(f, c, SPACE) : 0,
+		.val64 = pick(&f->input, one_in(&f->input, 8) ? 4 : 2),
+	}, seen;
+	struct request r = REQUEST(c, IOMMU_OPTION, arg, 24);
+	struct view view;
+	int want = -EOPNOTSUPP;
+
+	request_prepare(f, &r);
+	seen = arg;
+	view = model_view(&f->model, c, arg.object_id);
+	r.is_silent = arg.op == IOMMU_OPTION_OP_SET;
+	if (!arg.__reserved && arg.option_id == IOMMU_OPTION_RLIMIT_MODE)
+		want = foresee_rlimit_mode(context_of(f, c), &arg);
+	else if (!arg.__reserved && arg.option_id == IOMMU_OPTION_HUGE_PAGES)
+		want = foresee_huge_pages(&view, &arg);
+	if (!request_made(f, &r, request_outcome(&r, want)))
+		return;
+	huge_pages = seen.option_id == IOMMU_OPTION_HUGE_PAGES;
+	if (seen.op == IOMMU_OPTION_OP_GET)
+		expected(f, "the option", arg.val64, huge_pages ? !view.space->small_pages :
+			 context_of(f, c)->per_process);
+	else if (huge_pages)
+		view.space->small_pages = !seen.val64;
+	else
+		context_of(f, c)->per_process = seen.val64;
+}
+
+/* --- what there is not -------------------------------------------------------------------------- */
+
+/* Calls that end with an error whatever they are given. */
+static void fuzz_absent(struct fuzz *f)
+{
+	static const struct {
+		unsigned int number, size;
+	} calls[] = {
+		{ IOMMU_HWPT_SET_DIRTY_TRACKING, sizeof(struct iommu_hwpt_set_dirty_tracking) },
+		{ IOMMU_HWPT_GET_DIRTY_BITMAP, sizeof(struct iommu_hwpt_get_dirty_bitmap) },
+		{ IOMMU_HWPT_INVALIDATE, sizeof(struct iommu_hwpt_invalidate) },
+		{ IOMMU_FAULT_QUEUE_ALLOC, sizeof(struct iommu_fault_alloc) },
+		{ IOMMU_VIOMMU_ALLOC, sizeof(struct iommu_viommu_alloc) },
+		{ IOMMU_VDEVICE_ALLOC, sizeof(struct iommu_vdevice_alloc) },
+		{ IOMMU_IOAS_CHANGE_PROCESS, sizeof(struct iommu_ioas_change_process) },
+		{ IOMMU_VEVENTQ_ALLOC, sizeof(struct iommu_veventq_alloc) },
+		{ IOMMU_HW_QUEUE_ALLOC, sizeof(struct iommu_hw_queue_alloc) },
+		{ IOMMU_IOAS_NOIOMMU_GET_PA, sizeof(struct iommu_ioas_noiommu_get_pa) },
+	};
+	unsigned int which = pick(&f->input, ARRAY_SIZE(calls)), i;
+	uint32_t arg[24] = { calls[which].size };
+	int got;
+
+	for (i = 1; i < calls[which].size / 4; i++)
+		if (one_in(&f->input, 3))
+			arg[i] = pick_id(f);
+	got = call(f->fds[pick_context(f)], calls[which].number, arg);
+	foreseen(f, "what is absent", got == -EOPNOTSUPP || got == -EINVAL || got == -ENOENT ||
+		 got == -EOVERFLOW ? -EOPNOTSUPP : got, -EOPNOTSUPP);
+}
+
+#endif /* LAB_FUZZ_NATIVE_H */
