@@ -15,6 +15,7 @@ struct state {
 	long pins;		/* page pins that nobody has given back, in the whole system */
 	char context[4096];	/* what fdinfo says of the context */
 	char domain[16384];	/* what the device's I/O page table translates */
+	int64_t more;		/* what else a test wants to know */
 };
 
 /* Up to @size - 1 bytes of a file; nothing of one that is not there. */
@@ -35,15 +36,16 @@ static inline void read_text(const char *path, char *text, size_t size)
 		close(fd);
 }
 
-/* Of @text, keep the lines that begin with one of the two. */
-static inline void keep_lines(char *text, const char *one, const char *other)
+/* Of @text, keep the lines that begin with one of the three. */
+static inline void keep_lines(char *text, const char *one, const char *two, const char *three)
 {
 	char *from = text, *to = text, *end;
 
 	while (*from) {
 		end = strchr(from, '\n');
 		end = end ? end + 1 : from + strlen(from);
-		if (!strncmp(from, one, strlen(one)) || !strncmp(from, other, strlen(other))) {
+		if (!strncmp(from, one, strlen(one)) || !strncmp(from, two, strlen(two)) ||
+		    !strncmp(from, three, strlen(three))) {
 			memmove(to, from, end - from);
 			to += end - from;
 		}
@@ -61,12 +63,12 @@ static inline void state_take(struct state *state, int fd, const struct edu *edu
 	state->pins = held_pins();
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	read_text(path, state->context, sizeof(state->context));
-	keep_lines(state->context, "ioasid:", "device:");
+	keep_lines(state->context, "ioasid:", "hwpt:", "device:");
 	/* Where there is an Intel IOMMU that shows its page tables. */
 	snprintf(path, sizeof(path), INTEL_IOMMU "/%.15s/domain_translation_struct", edu->address);
 	read_text(path, state->domain, sizeof(state->domain));
 	/* The page itself and what leads to it; not where the root of the table is. */
-	keep_lines(state->domain, "0x", "0x");
+	keep_lines(state->domain, "0x", "0x", "0x");
 }
 
 /* Says what differs, or NULL. */
@@ -80,6 +82,8 @@ static inline const char *state_compare(const struct state *before, const struct
 		return "the context";
 	if (strcmp(before->domain, after->domain))
 		return "the domain";
+	if (before->more != after->more)
+		return "what is looked at besides";
 	return NULL;
 }
 

@@ -3,7 +3,7 @@
  * /dev/iommu as the container of a VFIO group: what programs do that know
  * nothing else.
  */
-#include "iommufd_calls.h"
+#include "container_calls.h"
 #include "sources.h"
 
 #define TEST_PAGES 16
@@ -16,21 +16,6 @@ FIXTURE(container)
 	char *memory;
 	long pins;
 };
-
-/* Open the group of a PCI device; -1 if it has no node. */
-static int open_group(const char *address)
-{
-	char path[96], target[96];
-	ssize_t length;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/iommu_group", address);
-	length = readlink(path, target, sizeof(target) - 1);
-	if (length < 0)
-		return -1;
-	target[length] = 0;
-	snprintf(path, sizeof(path), "/dev/vfio/%.20s", strrchr(target, '/') + 1);
-	return open(path, O_RDWR | O_CLOEXEC);
-}
 
 FIXTURE_SETUP(container)
 {
@@ -50,39 +35,6 @@ FIXTURE_TEARDOWN(container)
 	close(self->group);
 	close(self->fd);
 	expect_nothing_left(_metadata, self->pins);
-}
-
-static struct vfio_iommu_type1_dma_map map_of(void *memory, uint64_t iova, uint64_t size)
-{
-	return (struct vfio_iommu_type1_dma_map) {
-		.argsz = sizeof(struct vfio_iommu_type1_dma_map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (uintptr_t)memory,
-		.iova = iova,
-		.size = size,
-	};
-}
-
-static int container_map(int fd, void *memory, uint64_t iova, uint64_t size)
-{
-	struct vfio_iommu_type1_dma_map arg = map_of(memory, iova, size);
-
-	return call(fd, VFIO_IOMMU_MAP_DMA, &arg);
-}
-
-static int64_t container_unmap(int fd, uint64_t iova, uint64_t size, uint32_t flags)
-{
-	struct vfio_iommu_type1_dma_unmap arg = {
-		.argsz = sizeof(arg), .flags = flags, .iova = iova, .size = size,
-	};
-	int ret = call(fd, VFIO_IOMMU_UNMAP_DMA, &arg);
-
-	return ret ? ret : (int64_t)arg.size;
-}
-
-static int join(int group, int fd)
-{
-	return call(group, VFIO_GROUP_SET_CONTAINER, &fd);
 }
 
 #define CALL(request, number) call(self->fd, request, (void *)(unsigned long)(number))

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The sweeps of the calls of <linux/iommu.h>, and of what VFIO does with a device. */
+#ifndef LAB_FAILNTH_IOASID_H
+#define LAB_FAILNTH_IOASID_H
+
+#include <pthread.h>
+
+#include "failnth_sweep.h"
+
+static int do_open(struct world *w)
+{
+	w->result = open_iommufd();
+	return w->result < 0 ? -errno : 0;
+}
+
+static int undo_open(struct world *w)
+{
+	return close(w->result);
+}
+
+static int do_alloc(struct world *w)
+{
+	w->result = ioasid_alloc(w->b.fd, 48);
+	return w->result;
+}
+
+static int do_alloc_window(struct world *w)
+{
+	w->result = ioasid_alloc_window(w->b.fd, IOVA, IOVA + PAGE - 1);
+	return w->result;
+}
+
+static int undo_alloc(struct world *w)
+{
+	return ioasid_free(w->b.fd, w->result);
+}
+
+static int map_many(struct world *w, int ioasid)
+{
+	return ioasid_map(w->b.fd, ioasid, w->memory, MANY_IOVA, MANY_PAGES * PAGE, IOASID_RW);
+}
+
+static int unmap_many(struct world *w, int ioasid)
+{
+	int64_t ret = unmap(w->b.fd, ioasid, MANY_IOVA, MANY_PAGES * PAGE);
+
+	return ret < 0 ? ret : ret == MANY_PAGES * PAGE ? 0 : -ENODATA;
+}
+
+static int do_map(struct world *w)
+{
+	return map_many(w, w->b.ioasid);
+}
+
+static int undo_map(struct world *w)
+{
+	return unmap_many(w, w->b.ioasid);
+}
+
+static int do_map_other(struct world *w)
+{
+	return map_many(w, w->other);
+}
+
+static int undo_map_other(struct world *w)
+{
+	return unmap_many(w, w->other);
+}
+
+static int map_rest(struct world *w)
+{
+	int ret = ioasid_map(w->b.fd, w->b.ioasid, w->memory, IOVA, PAGE, IOASID_RW);
+
+	return ret ? ret : ioasid_map(w->b.fd, w->b.ioasid, w->memory + PAGE, IOVA + PAGE, PAGE,
+				      IOASID_READ);
+}
+
+static int do_unmap_all(struct world *w)
+{
+	int64_t ret = unmap_all(w->b.fd, w->b.ioasid);
+
+	return ret < 0 ? ret : 0;
+}
+
+static int do_free(struct world *w)
+{
+	return ioasid_free(w->b.fd, w->other);
+}
+
+static int undo_free(struct world *w)
+{
+	return ioasid_alloc(w->b.fd, 64) == w->other ? do_map_other(w) : -EBADSLT;
+}
+
+static int do_get_info(struct world *w)
+{
+	struct iommu_device_info *info;
+	int ret = device_get_info(w->b.fd, w->b.id, &info);
+
+	free(info);
+	return ret;
+}
+
+static int nothing(struct world *w)
+{
+	(void)w;
+	return 0;
+}
+
+static int close_device(struct world *w)
+{
+	edu_close(&w->b.edu);
+	return 0;
+}
+
+static int do_open_device(struct world *w)
+{
+	return edu_open(&w->b.edu);
+}
+
+static int open_unbound(struct world *w)
+{
+	edu_close(&w->b.edu);
+	return edu_open(&w->b.edu);
+}
+
+static int do_bind(struct world *w)
+{
+	int id = vfio_bind(w->b.edu.fd, w->b.fd);
+
+	return id < 0 ? id : id == w->b.id ? 0 : -EBADSLT;
+}
+
+static int do_attach(struct world *w)
+{
+	return vfio_attach(w->b.edu.fd, w->b.ioasid);
+}
+
+static int do_move(struct world *w)
+{
+	return vfio_attach(w->b.edu.fd, w->other);
+}
+
+static int do_detach(struct world *w)
+{
+	return vfio_detach(w->b.edu.fd);
+}
+
+static int return_device(struct world *w)
+{
+	int ret = edu_open(&w->b.edu);
+
+	ret = ret ? ret : do_bind(w);
+	return ret ? ret : do_attach(w);
+}
+
+/* Everything is closed: what is open is another context, and empty. */
+static int do_close(struct world *w)
+{
+	close(w->b.fd);
+	edu_close(&w->b.edu);
+	return 0;
+}
+
+static int make_spaces(struct world *w)
+{
+	int ret;
+
+	w->b.fd = open_iommufd();
+	w->b.ioasid = ioasid_alloc(w->b.fd, 64);
+	w->other = ioasid_alloc(w->b.fd, 64);
+	if (w->b.fd < 0 || w->b.ioasid < 0 || w->other < 0)
+		return -EIO;
+	ret = map_rest(w);
+	if (!ret)
+		ret = edu_open(&w->b.edu);
+	w->b.id = ret ? ret : vfio_bind(w->b.edu.fd, w->b.fd);
+	return w->b.id < 0 ? w->b.id : do_attach(w);
+}
+
+static void *remove_soon(void *data)
+{
+	struct world *w = data;
+
+	edu_sleep_ms(50);
+	edu_close(&w->b.edu);
+	return NULL;
+}
+
+/* The device is asked for while it is in use; whoever uses it lets go a little later. */
+static int do_unplug(struct world *w)
+{
+	pthread_t closer;
+	int ret = -pthread_create(&closer, NULL, remove_soon, w);
+
+	if (ret)
+		return ret;
+	ret = hotplug_remove(&w->b.edu);
+	pthread_join(closer, NULL);
+	return ret;
+}
+
+static int undo_unplug(struct world *w)
+{
+	int ret = hotplug_restore(&w->b.edu);
+
+	return ret ? ret : return_device(w);
+}
+
+SWEEP(open, NULL, do_open, undo_open);
+SWEEP(alloc, NULL, do_alloc, undo_alloc);
+SWEEP(alloc_window, NULL, do_alloc_window, undo_alloc);
+SWEEP(free, do_map_other, do_free, undo_free);
+SWEEP(map, NULL, do_map, undo_map);
+SWEEP(map_without_device, NULL, do_map_other, undo_map_other);
+SWEEP(unmap, do_map, undo_map, do_map, .answers = true);
+SWEEP(unmap_without_device, do_map_other, undo_map_other, do_map_other, .answers = true);
+SWEEP(unmap_all, NULL, do_unmap_all, map_rest, .answers = true);
+SWEEP(get_info, NULL, do_get_info, nothing);
+SWEEP(get_info_detached, do_detach, do_get_info, nothing);
+SWEEP(open_device, close_device, do_open_device, close_device);
+SWEEP(bind, open_unbound, do_bind, open_unbound);
+SWEEP(attach, do_detach, do_attach, do_detach);
+SWEEP(move, do_map_other, do_move, do_attach);
+SWEEP(detach, NULL, do_detach, do_attach, .leaves = true);
+SWEEP(close_device, NULL, close_device, return_device, .leaves = true);
+SWEEP(close, NULL, do_close, make_spaces, .leaves = true);
+SWEEP(unplug, NULL, do_unplug, undo_unplug, .leaves = true);
+
+#endif /* LAB_FAILNTH_IOASID_H */

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The sweeps of the calls of <linux/iommufd.h>, and of a VFIO container's. */
+#ifndef LAB_FAILNTH_NATIVE_H
+#define LAB_FAILNTH_NATIVE_H
+
+#include "container_calls.h"
+#include "failnth_ioasid.h"
+
+/* Where what is copied goes, and where it may be put by the driver. */
+#define COPY_IOVA (MANY_IOVA + (1UL << 30))
+#define ALLOWED_IOVA (MANY_IOVA + (2UL << 30))
+
+static int whole(int64_t bytes)
+{
+	return bytes < 0 ? bytes : bytes == MANY_PAGES * PAGE ? 0 : -ENODATA;
+}
+
+/* --- spaces and domains ---------------------------------------------------------------- */
+
+static int do_ioas_alloc(struct world *w)
+{
+	w->result = ioas_alloc(w->b.fd);
+	return w->result;
+}
+
+static int do_destroy_result(struct world *w)
+{
+	return destroy(w->b.fd, w->result);
+}
+
+static int do_destroy(struct world *w)
+{
+	return destroy(w->b.fd, w->other);
+}
+
+static int undo_destroy(struct world *w)
+{
+	return ioas_alloc(w->b.fd) == w->other ? do_map_other(w) : -EBADSLT;
+}
+
+static int alloc_domain(struct world *w, int ioas)
+{
+	w->result = hwpt_alloc(w->b.fd, w->b.id, ioas, 0);
+	return w->result < 0 ? w->result : 0;
+}
+
+static int do_hwpt_alloc(struct world *w)
+{
+	return alloc_domain(w, w->other);
+}
+
+static int prepare_domain(struct world *w)
+{
+	int ret = do_map_other(w);
+
+	return ret ? ret : do_hwpt_alloc(w);
+}
+
+static int prepare_domain_detached(struct world *w)
+{
+	int ret = prepare_domain(w);
+
+	return ret ? ret : do_detach(w);
+}
+
+static int prepare_domain_of_the_same(struct world *w)
+{
+	int ret = do_map(w);
+
+	return ret ? ret : alloc_domain(w, w->b.ioasid);
+}
+
+static int do_attach_domain(struct world *w)
+{
+	int id = attach_pt(w->b.edu.fd, w->result);
+
+	return id < 0 ? id : id == w->result ? 0 : -EBADSLT;
+}
+
+static int prepare_attached_domain(struct world *w)
+{
+	int ret = prepare_domain(w);
+
+	return ret ? ret : do_attach_domain(w);
+}
+
+/* --- what is mapped ---------------------------------------------------------------------- */
+
+static int do_ioas_map(struct world *w)
+{
+	return ioas_map(w->b.fd, w->b.ioasid, w->memory, MANY_PAGES * PAGE, MANY_IOVA);
+}
+
+static int do_ioas_unmap(struct world *w)
+{
+	return whole(ioas_unmap(w->b.fd, w->b.ioasid, MANY_IOVA, MANY_PAGES * PAGE));
+}
+
+/* What the driver chooses is remembered as a page number, so that it fits. */
+static int remember_choice(struct world *w, int64_t iova)
+{
+	w->result = iova < 0 ? 0 : iova / PAGE;
+	return iova < 0 ? (int)iova : 0;
+}
+
+static int do_map_anywhere(struct world *w)
+{
+	return remember_choice(w, ioas_map_any(w->b.fd, w->b.ioasid, w->memory,
+					       MANY_PAGES * PAGE));
+}
+
+static int unmap_chosen(struct world *w)
+{
+	return whole(ioas_unmap(w->b.fd, w->b.ioasid, w->result * PAGE, MANY_PAGES * PAGE));
+}
+
+static int allow_some(struct world *w)
+{
+	const struct iommu_iova_range allowed[] = {
+		{ ALLOWED_IOVA, ALLOWED_IOVA + 100 * PAGE - 1 },
+		{ ALLOWED_IOVA + (1UL << 30), ALLOWED_IOVA + (2UL << 30) - 1 },
+		{ ALLOWED_IOVA + (3UL << 30), ALLOWED_IOVA + (4UL << 30) - 1 },
+	};
+
+	return allow_iovas(w->b.fd, w->b.ioasid, allowed, 3);
+}
+
+/* Where the driver would map a page. */
+static int64_t look_for_place(struct world *w)
+{
+	int64_t iova = ioas_map_any(w->b.fd, w->b.ioasid, w->memory, PAGE);
+	int64_t ret = iova < 0 ? iova : ioas_unmap(w->b.fd, w->b.ioasid, iova, PAGE);
+
+	return ret < 0 ? ret : iova;
+}
+
+static int undo_allow(struct world *w)
+{
+	return allow_iovas(w->b.fd, w->b.ioasid, NULL, 0);
+}
+
+static int do_map_file(struct world *w)
+{
+	return ioas_map_file(w->b.fd, w->b.ioasid, w->file, 0, MANY_PAGES * PAGE, MANY_IOVA);
+}
+
+/* Memory in two areas, to be copied in one go. */
+static int map_halves(struct world *w, int ioas)
+{
+	const unsigned long half = MANY_PAGES / 2 * PAGE;
+	int ret = ioas_map(w->b.fd, ioas, w->memory, half, MANY_IOVA);
+
+	return ret ? ret : ioas_map(w->b.fd, ioas, w->memory + half, half, MANY_IOVA + half);
+}
+
+static int prepare_copy(struct world *w)
+{
+	return map_halves(w, w->other);
+}
+
+static int prepare_copy_within(struct world *w)
+{
+	return map_halves(w, w->b.ioasid);
+}
+
+static int prepare_copy_without(struct world *w)
+{
+	int ret = prepare_copy(w);
+
+	return ret ? ret : do_detach(w);
+}
+
+static int copy_from(struct world *w, int from)
+{
+	return ioas_copy(w->b.fd, w->b.ioasid, COPY_IOVA, from, MANY_IOVA, MANY_PAGES * PAGE);
+}
+
+static int do_copy(struct world *w)
+{
+	return copy_from(w, w->other);
+}
+
+static int do_copy_within(struct world *w)
+{
+	return copy_from(w, w->b.ioasid);
+}
+
+static int unmap_copy(struct world *w)
+{
+	return whole(ioas_unmap(w->b.fd, w->b.ioasid, COPY_IOVA, MANY_PAGES * PAGE));
+}
+
+static int do_copy_anywhere(struct world *w)
+{
+	struct iommu_ioas_copy arg = ioas_copy_arg(w->b.ioasid, 0, w->other, MANY_IOVA,
+						   MANY_PAGES * PAGE);
+	int ret;
+
+	arg.flags = RW;
+	ret = call(w->b.fd, IOMMU_IOAS_COPY, &arg);
+	return remember_choice(w, ret ? ret : (int64_t)arg.dst_iova);
+}
+
+static int prepare_unmap_copy(struct world *w)
+{
+	int ret = prepare_copy(w);
+
+	return ret ? ret : do_copy(w);
+}
+
+/* Copies, a domain of userspace, a container: whatever else a context can have. */
+static int make_more(struct world *w)
+{
+	struct iommu_vfio_ioas set = {
+		.size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET, .ioas_id = w->other,
+	};
+	int ret = prepare_unmap_copy(w);
+
+	if (!ret)
+		ret = call(w->b.fd, IOMMU_VFIO_IOAS, &set);
+	return ret ? ret : do_hwpt_alloc(w);
+}
+
+static int make_all(struct world *w)
+{
+	int ret = make_spaces(w);
+
+	return ret ? ret : make_more(w);
+}
+
+/* --- what can be asked ---------------------------------------------------------------------- */
+
+static int do_ranges(struct world *w)
+{
+	struct iommu_iova_range ranges[16];
+
+	return iova_ranges(w->b.fd, w->b.ioasid, ranges, 16);
+}
+
+static int do_hw_info(struct world *w)
+{
+	char data[64];
+	struct iommu_hw_info arg = {
+		.size = sizeof(arg),
+		.dev_id = w->b.id,
+		.data_len = sizeof(data),
+		.data_uptr = (uintptr_t)data,
+	};
+
+	return call(w->b.fd, IOMMU_GET_HW_INFO, &arg);
+}
+
+static int empty_other(struct world *w)
+{
+	return set_option(w->b.fd, IOMMU_OPTION_HUGE_PAGES, w->other, 1);
+}
+
+static int do_options(struct world *w)
+{
+	int64_t ret = get_option(w->b.fd, IOMMU_OPTION_HUGE_PAGES, w->other);
+
+	return ret < 0 ? ret : set_option(w->b.fd, IOMMU_OPTION_HUGE_PAGES, w->other, 0);
+}
+
+/* --- the VFIO container ----------------------------------------------------------------------- */
+
+static int set_container(struct world *w)
+{
+	struct iommu_vfio_ioas set = {
+		.size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET, .ioas_id = w->b.ioasid,
+	};
+
+	return call(w->b.fd, IOMMU_VFIO_IOAS, &set);
+}
+
+static int do_container_map(struct world *w)
+{
+	return container_map(w->b.fd, w->memory, MANY_IOVA, MANY_PAGES * PAGE);
+}
+
+static int do_container_unmap(struct world *w)
+{
+	return whole(container_unmap(w->b.fd, MANY_IOVA, MANY_PAGES * PAGE, 0));
+}
+
+static int prepare_container_unmap(struct world *w)
+{
+	int ret = set_container(w);
+
+	return ret ? ret : do_container_map(w);
+}
+
+static int do_container_info(struct world *w)
+{
+	struct {
+		struct vfio_iommu_type1_info info;
+		char chain[1000];
+	} arg = { .info = { .argsz = sizeof(arg) } };
+
+	return call(w->b.fd, VFIO_IOMMU_GET_INFO, &arg);
+}
+
+static int take_group(struct world *w)
+{
+	edu_close(&w->b.edu);
+	w->group = open_group(w->b.edu.address);
+	return w->group < 0 ? -EIO : 0;
+}
+
+static int do_join(struct world *w)
+{
+	return join(w->group, w->b.fd);
+}
+
+/* The space that was made for it stays. */
+static int undo_join(struct world *w)
+{
+	struct iommu_vfio_ioas get = { .size = sizeof(get), .op = IOMMU_VFIO_IOAS_GET };
+	int ret = call(w->group, VFIO_GROUP_UNSET_CONTAINER, NULL);
+
+	if (!ret)
+		ret = call(w->b.fd, IOMMU_VFIO_IOAS, &get);
+	return ret ? ret : destroy(w->b.fd, get.ioas_id);
+}
+
+static int take_group_in(struct world *w)
+{
+	int ret = set_container(w);
+
+	if (!ret)
+		ret = take_group(w);
+	return ret ? ret : do_join(w);
+}
+
+static int do_group_device(struct world *w)
+{
+	w->b.edu.fd = ioctl(w->group, VFIO_GROUP_GET_DEVICE_FD, w->b.edu.address);
+	return w->b.edu.fd < 0 ? -errno : 0;
+}
+
+SWEEP(ioas_alloc, NULL, do_ioas_alloc, do_destroy_result);
+SWEEP(destroy, do_map_other, do_destroy, undo_destroy);
+SWEEP(hwpt_alloc, do_map_other, do_hwpt_alloc, do_destroy_result);
+SWEEP(hwpt_destroy, prepare_domain, do_destroy_result, do_hwpt_alloc);
+SWEEP(attach_domain, prepare_domain_detached, do_attach_domain, do_detach);
+SWEEP(move_to_domain, prepare_domain, do_attach_domain, do_attach);
+SWEEP(move_within, prepare_domain_of_the_same, do_attach_domain, do_attach);
+SWEEP(move_from_domain, prepare_attached_domain, do_attach, do_attach_domain);
+SWEEP(detach_domain, prepare_attached_domain, do_detach, do_attach_domain, .leaves = true);
+SWEEP(ioas_map, NULL, do_ioas_map, do_ioas_unmap);
+SWEEP(map_anywhere, NULL, do_map_anywhere, unmap_chosen);
+SWEEP(map_where_allowed, allow_some, do_map_anywhere, unmap_chosen);
+SWEEP(map_file, NULL, do_map_file, do_ioas_unmap);
+SWEEP(copy, prepare_copy, do_copy, unmap_copy);
+SWEEP(copy_within, prepare_copy_within, do_copy_within, unmap_copy);
+SWEEP(copy_without_device, prepare_copy_without, do_copy, unmap_copy);
+SWEEP(copy_anywhere, prepare_copy, do_copy_anywhere, unmap_chosen);
+SWEEP(ioas_unmap, do_ioas_map, do_ioas_unmap, do_ioas_map, .answers = true);
+SWEEP(unmap_copy, prepare_unmap_copy, unmap_copy, do_copy, .answers = true);
+SWEEP(unmap_file, do_map_file, do_ioas_unmap, do_map_file, .answers = true);
+SWEEP(allow_iovas, NULL, allow_some, undo_allow, .look = look_for_place);
+SWEEP(iova_ranges, NULL, do_ranges, nothing);
+SWEEP(hw_info, NULL, do_hw_info, nothing);
+SWEEP(options, NULL, do_options, empty_other);
+SWEEP(container_map, set_container, do_container_map, do_container_unmap);
+SWEEP(container_unmap, prepare_container_unmap, do_container_unmap, do_container_map,
+      .answers = true);
+SWEEP(container_info, set_container, do_container_info, nothing);
+SWEEP(join, take_group, do_join, undo_join);
+SWEEP(group_device, take_group_in, do_group_device, close_device);
+SWEEP(close_all, make_more, do_close, make_all, .leaves = true);
+
+#endif /* LAB_FAILNTH_NATIVE_H */

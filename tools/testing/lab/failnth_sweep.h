@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What a sweep is, and the world that it is made in. */
+#ifndef LAB_FAILNTH_SWEEP_H
+#define LAB_FAILNTH_SWEEP_H
+
+#include "failnth.h"
+#include "hotplug.h"
+#include "state.h"
+
+/* Enough for several batches of pins, and for more than one table of the IOMMU. */
+#define MANY_PAGES 2200
+#define MANY_IOVA (IOVA + (1UL << 30) - 1024 * PAGE)
+
+/* Where every call is made: a device, two spaces with something mapped, and memory. */
+struct world {
+	struct bound b;
+	int other;		/* a second space */
+	char *memory;		/* of MANY_PAGES pages, no two of them adjacent in the machine */
+	int file;		/* of as many pages */
+	int group;		/* the node of the device's group, where that is needed */
+	int result;		/* of the call under test, for its undoing */
+};
+
+struct sweep {
+	/* From the world to where the call is made; NULL if that is the same. */
+	int (*prepare)(struct world *w);
+	int (*run)(struct world *w);
+	/* Back to before the call. */
+	int (*undo)(struct world *w);
+	/* What may have changed that struct state does not know of; or NULL. */
+	int64_t (*look)(struct world *w);
+	/* The call ends with copying the answer, after what cannot be undone. */
+	bool answers;
+	/*
+	 * The call takes a device off a domain. The kernel allocates on the way, and
+	 * warns if that fails: a domain that is left cannot be stayed on.
+	 */
+	bool leaves;
+};
+
+#define SET_DOMAIN "__iommu_group_set_domain_internal"
+
+FIXTURE_VARIANT(failnth)
+{
+	struct sweep sweep;
+};
+
+FIXTURE(failnth)
+{
+	struct world world;
+	int faults;
+	long pins;
+};
+
+#define SWEEP(name, ...) \
+	FIXTURE_VARIANT_ADD(failnth, name) \
+	{ \
+		.sweep = { __VA_ARGS__ }, \
+	}
+
+#endif /* LAB_FAILNTH_SWEEP_H */
