@@ -18,16 +18,23 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#include "container_calls.h"
 #include "hotplug.h"
-#include "ioasid_utils.h"
 
 #define WORKERS 6
 #define SLOTS (2 * WORKERS)
 #define SLOT_PAGES 16
 #define SLOT_IOVA(slot) (IOVA + (slot) * 64 * PAGE)
+#define SLOT_SIZE (SLOT_PAGES * PAGE)
+#define CHOSEN_IOVA (IOVA + (8UL << 30))	/* where the driver may put a slot */
+#define CHOSEN_SIZE (1UL << 30)
 #define DMA_SIZE 256
 
+/* How a slot is mapped. */
+enum way { BY_IOASID, BY_IOAS, BY_CHOICE, BY_COPY, BY_FILE, BY_CONTAINER, WAYS };
+
 struct slot {
+	atomic_ulong iova;	/* where it is, or was last */
 	/* Goes up with each change; odd while it is mapped. */
 	atomic_uint turn;
 	/* For each page, the turn in which a write of a device has to arrive. */
@@ -39,10 +46,12 @@ struct storm {
 	int iommufd;		/* the context that all share */
 	int slots_space;	/* the IOASID that is divided into slots */
 	int chaos_space;	/* the one where everybody does what he likes */
+	int stage_space;	/* from where slots are copied */
 	unsigned int seed;
 	struct slot slots[SLOTS];
 
-	atomic_ulong calls, maps, disturbances, writes, arrived, moves, unplugs;
+	atomic_ulong calls, disturbances, writes, arrived, moves, domains, binds, unplugs;
+	atomic_ulong maps[WAYS];
 	atomic_ulong stale, lost, undocumented;
 };
 
@@ -74,10 +83,18 @@ static inline void fill_pattern(unsigned char *bytes)
 		bytes[i] = 0x80 | (i * 7 + 13);
 }
 
+static inline void complain(struct storm *storm, const char *what, int64_t got)
+{
+	if (!storm->undocumented++)
+		ksft_print_msg("%s: %ld\n", what, got);
+}
+
 /* Count a call, and complain if it ended with something that is not documented. */
 static inline int64_t outcome(struct storm *storm, const char *what, int64_t ret)
 {
-	static const int errnos[] = { EBUSY, EEXIST, EINVAL, EINTR, ENOENT, ENOMEM, ENODEV };
+	static const int errnos[] = {
+		EBUSY, EEXIST, EINVAL, EINTR, ENOENT, ENOMEM, ENODEV, ENOSPC, EPERM,
+	};
 	unsigned int i;
 
 	storm->calls++;
@@ -86,8 +103,7 @@ static inline int64_t outcome(struct storm *storm, const char *what, int64_t ret
 	for (i = 0; i < ARRAY_SIZE(errnos); i++)
 		if (ret == -errnos[i])
 			return ret;
-	if (!storm->undocumented++)
-		ksft_print_msg("%s: %s\n", what, strerror(-ret));
+	complain(storm, what, ret);
 	return ret;
 }
 

@@ -3,44 +3,7 @@
 #ifndef LAB_STORM_WORKER_H
 #define LAB_STORM_WORKER_H
 
-#include "storm.h"
-
-#define HUGE (2UL << 20)
-
-/* What a page of a slot's memory holds, but for what devices write to it. */
-struct memory {
-	char *pages;
-	unsigned char fill[SLOT_PAGES];
-	bool reachable[SLOT_PAGES];	/* the device writes to this page, not to one it replaced */
-};
-
-/* Memory of several kinds, all of which may be split, merged or moved by the kernel. */
-static char *slot_memory(unsigned int slot)
-{
-	char *huge;
-	int memfd;
-
-	switch (slot % 4) {
-	case 0:
-		return pages(SLOT_PAGES);
-	case 1:
-		return mmap(NULL, SLOT_PAGES * PAGE, PROT_READ | PROT_WRITE,
-			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	case 2:
-		memfd = memfd_create("slot", MFD_CLOEXEC);
-		if (memfd < 0 || ftruncate(memfd, SLOT_PAGES * PAGE))
-			return MAP_FAILED;
-		return mmap(NULL, SLOT_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
-	default:
-		/* The middle of a huge page, if there is one. */
-		huge = pages(2 * HUGE / PAGE);
-		if (!huge)
-			return NULL;
-		huge = (char *)(((uintptr_t)huge + HUGE - 1) & -HUGE);
-		madvise(huge, HUGE, MADV_HUGEPAGE);
-		return huge + 100 * PAGE;
-	}
-}
+#include "storm_slot.h"
 
 static void refill(struct memory *memory, struct dice *dice)
 {
@@ -100,6 +63,20 @@ static void replace_page(struct memory *memory, unsigned int slot, unsigned int 
 	memory->reachable[page] = false;
 }
 
+/* The process has nothing of a file for a while: the device has. */
+static void leave_file(struct storm *storm, struct memory *memory)
+{
+	if (memory->file < 0)
+		return;
+	munmap(memory->pages, SLOT_SIZE);
+	sched_yield();
+	memory->pages = view_of(memory->file);
+	if (memory->pages == MAP_FAILED) {
+		complain(storm, "no memory for a file", -errno);
+		_exit(1);
+	}
+}
+
 /* Do something to the memory that must make no difference to what is mapped. */
 static void disturb(struct storm *storm, struct memory *memory, unsigned int slot,
 		    struct dice *dice)
@@ -109,7 +86,7 @@ static void disturb(struct storm *storm, struct memory *memory, unsigned int slo
 	pid_t child;
 
 	storm->disturbances++;
-	switch (roll(dice, 7)) {
+	switch (roll(dice, 8)) {
 	case 0:
 		mprotect(bytes, PAGE, PROT_NONE);
 		sched_yield();
@@ -122,12 +99,15 @@ static void disturb(struct storm *storm, struct memory *memory, unsigned int slo
 		replace_page(memory, slot, page, false);
 		break;
 	case 3:
-		madvise(memory->pages, SLOT_PAGES * PAGE, MADV_COLD);
-		madvise(memory->pages, SLOT_PAGES * PAGE, MADV_PAGEOUT);
+		madvise(memory->pages, SLOT_SIZE, MADV_COLD);
+		madvise(memory->pages, SLOT_SIZE, MADV_PAGEOUT);
 		break;
 	case 4:
 		if (slot % 4 == 3)
 			madvise((char *)((uintptr_t)memory->pages & -HUGE), HUGE, MADV_COLLAPSE);
+		break;
+	case 5:
+		leave_file(storm, memory);
 		break;
 	default:
 		/* Whose page a write to memory shared by fork goes to must not change. */
@@ -147,29 +127,38 @@ static void wait_a_little(struct dice *dice, unsigned int ms)
 	edu_sleep_ms(roll(dice, ms) + 1);
 }
 
+/* Another each time, and in the first round another than its neighbours: each is used soon. */
+static enum way next_way(struct memory *memory, unsigned int number)
+{
+	enum way way = (number + memory->rounds++) % WAYS;
+
+	return way == BY_FILE && memory->file < 0 ? BY_IOAS : way;
+}
+
 /* One round of a slot: map, be written to, unmap, be left alone. */
 static void use_slot(struct storm *storm, unsigned int number, struct memory *memory,
 		     struct dice *dice)
 {
 	struct slot *slot = &storm->slots[number];
+	enum way way = next_way(memory, number);
 	unsigned int turn, page, i;
-	int64_t ret;
+	int64_t iova, bytes;
 
 	refill(memory, dice);
-	ret = ioasid_map(storm->iommufd, storm->slots_space, memory->pages, SLOT_IOVA(number),
-			 SLOT_PAGES * PAGE, IOASID_RW);
-	if (outcome(storm, "MAP of a slot", ret))
+	iova = map_slot(storm, memory, SLOT_IOVA(number), way);
+	if (outcome(storm, "MAP of a slot", iova) < 0)
 		return;
-	storm->maps++;
+	storm->maps[way]++;
+	slot->iova = iova;
 	turn = ++slot->turn;
 	for (i = roll(dice, 4); i; i--) {
 		wait_a_little(dice, 200);
 		disturb(storm, memory, number, dice);
 	}
 	slot->turn++;
-	ret = unmap(storm->iommufd, storm->slots_space, SLOT_IOVA(number), SLOT_PAGES * PAGE);
-	if (outcome(storm, "UNMAP of a slot", ret) != SLOT_PAGES * PAGE)
-		storm->undocumented++;
+	bytes = unmap_slot(storm, iova, roll(dice, 3));
+	if (outcome(storm, "UNMAP of a slot", bytes) != SLOT_SIZE)
+		complain(storm, "a slot is not all there", bytes);
 	for (page = 0; page < SLOT_PAGES; page++)
 		check_page(storm, memory, page, true, slot->written[page] == turn);
 	refill(memory, dice);
@@ -189,13 +178,12 @@ static void *work(void *data)
 	struct worker *worker = data;
 	struct storm *storm = worker->storm;
 	struct dice dice = dice_of(storm, worker->number);
-	struct memory memory[SLOTS / WORKERS];
+	struct memory memory[SLOTS / WORKERS] = { 0 };
 	unsigned int first = worker->number * (SLOTS / WORKERS), i;
 
 	for (i = 0; i < SLOTS / WORKERS; i++) {
-		memory[i].pages = slot_memory(first + i);
-		if (!memory[i].pages || memory[i].pages == MAP_FAILED) {
-			storm->undocumented++;
+		if (slot_memory(&memory[i], first + i)) {
+			complain(storm, "no memory for a slot", -errno);
 			return NULL;
 		}
 	}
