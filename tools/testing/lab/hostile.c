@@ -13,6 +13,7 @@
 
 #include "failnth.h"
 #include "ioasid_utils.h"
+#include "late_file.h"
 
 #define GROUP "/sys/fs/cgroup/hostile"
 
@@ -161,6 +162,104 @@ TEST_F(hostile, argument_that_never_comes)
 TEST_F(hostile, memory_that_never_comes)
 {
 	expect_sleeper(_metadata, self->fd, self->ioasid, self->memory, false);
+}
+
+/* --- a file that lets the kernel wait --------------------------------------------------- */
+
+/* A page of the memory is one of a file, which whoever asks for it must wait for. */
+FIXTURE(late)
+{
+	struct late_file file;
+	int fd;
+	int ioasid;
+	char *memory;
+	char *page;
+	long pins;
+};
+
+static void is_killed(struct late_file *file, pid_t caller)
+{
+	(void)file;
+	kill(caller, SIGKILL);
+}
+
+static void comes(struct late_file *file, pid_t caller)
+{
+	(void)caller;
+	late_file_let_go(file);
+}
+
+static void ends(struct late_file *file, pid_t caller)
+{
+	(void)caller;
+	late_file_end(file);
+}
+
+#define NOBODY_IS_TOLD -1
+
+FIXTURE_VARIANT(late)
+{
+	bool in_argument;
+	void (*then)(struct late_file *file, pid_t caller);
+	int error;
+};
+
+FIXTURE_VARIANT_ADD(late, argument_killed) { true, is_killed, NOBODY_IS_TOLD };
+FIXTURE_VARIANT_ADD(late, argument_comes) { true, comes, EINVAL };
+FIXTURE_VARIANT_ADD(late, argument_ends) { true, ends, EFAULT };
+FIXTURE_VARIANT_ADD(late, memory_killed) { false, is_killed, NOBODY_IS_TOLD };
+FIXTURE_VARIANT_ADD(late, memory_comes) { false, comes, 0 };
+FIXTURE_VARIANT_ADD(late, memory_ends) { false, ends, EFAULT };
+
+FIXTURE_SETUP(late)
+{
+	int ret;
+
+	self->fd = open_iommufd();
+	if (self->fd < 0)
+		SKIP(return, "cannot open " IOMMU_NODE);
+	ret = late_file_make(&self->file, PAGE);
+	if (ret == -ENOENT || ret == -ENODEV)
+		SKIP(return, "needs FUSE");
+	ASSERT_OK(ret);
+	self->ioasid = ioasid_alloc(self->fd, 64);
+	ASSERT_LT(0, self->ioasid);
+	self->memory = pages(64);
+	ASSERT_NE(NULL, self->memory);
+	self->page = mmap(self->memory + 32 * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_FIXED, self->file.fd, 0);
+	ASSERT_NE(MAP_FAILED, self->page);
+	self->pins = held_pins();
+}
+
+FIXTURE_TEARDOWN(late)
+{
+	if (variant->then != ends)
+		late_file_end(&self->file);
+	close(self->fd);
+	expect_nothing_left(_metadata, self->pins);
+}
+
+/* Meanwhile others go on; in the end all of it is done, or nothing. */
+TEST_F(late, call_waits)
+{
+	int status;
+	pid_t child = fork();
+
+	ASSERT_LE(0, child);
+	if (!child)
+		_exit(-(variant->in_argument ? call(self->fd, IOMMU_MAP_DMA, self->page) :
+			ioasid_map(self->fd, self->ioasid, self->memory, IOVA, 48 * PAGE,
+				   IOASID_RW)));
+	ASSERT_TRUE(late_file_wait(&self->file));
+	expect_no_standstill(_metadata, self->fd, self->ioasid, self->memory);
+	ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
+	variant->then(&self->file, child);
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(variant->error,
+		  WIFSIGNALED(status) ? NOBODY_IS_TOLD : WEXITSTATUS(status));
+	EXPECT_EQ(variant->error ? 0 : 48 * PAGE, unmap_all(self->fd, self->ioasid));
+	EXPECT_EQ(self->pins, held_pins());
 }
 
 /* --- death at any moment ------------------------------------------------------------------ */

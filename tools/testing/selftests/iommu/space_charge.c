@@ -346,6 +346,39 @@ TEST_F(group, areas_are_charged_to_the_group)
 	}
 }
 
+/* A MAP that has used up the group, for page tables, is undone as far as it got. */
+TEST_F(group, page_tables_are_charged_to_the_group)
+{
+	const size_t tile = 16 * MIB;
+	int file = memfd_create("tile", MFD_CLOEXEC);
+	struct books books;
+	struct bound b;
+	char *memory;
+	int ret = bound_open(&b);
+
+	if (ret == -ENODEV)
+		SKIP(return, NO_DEVICE);
+	ASSERT_OK(ret);
+	ASSERT_OK(vfio_attach(b.edu.fd, b.ioasid));
+	memset(map_file(file, tile, PROT_READ | PROT_WRITE, MAP_SHARED), 1, tile);
+	memory = tiled(file, tile, 2 * GIB);
+	ASSERT_NE(NULL, memory);
+	ASSERT_TRUE(write_file(GROUP "/memory.max", "2M"));
+	IN_CHILD() {
+		ASSERT_TRUE(write_file("/proc/self/oom_score_adj", "-1000"));
+		books = read_books(b.fd);
+		ASSERT_TRUE(write_file(GROUP "/cgroup.procs", "0"));
+		/* No large page fits there: each 2 MiB take a page of tables. */
+		ret = ioasid_map(b.fd, b.ioasid, memory, IOVA + PAGE, 2 * GIB, IOASID_RW);
+		ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", "0"));
+		EXPECT_EQ(-ENOMEM, ret);
+		expect_books(_metadata, b.fd, &books);
+		EXPECT_OK(ioasid_map(b.fd, b.ioasid, memory, IOVA + PAGE, tile, IOASID_RW));
+	}
+	EXPECT_EQ(tile, unmap_all(b.fd, b.ioasid));
+	bound_close(&b);
+}
+
 /* Any other is killed, it alone, and nothing of it stays. */
 TEST_F(group, too_many_areas_are_the_end_of_a_process)
 {

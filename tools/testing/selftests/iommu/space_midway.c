@@ -36,12 +36,12 @@ static void *map_in_thread(void *data)
 	return NULL;
 }
 
-/* Whoever touches @memory from STOP on waits until the descriptor is closed. */
-static int stop_at(char *memory)
+/* Whoever touches @memory from @stop on waits until the descriptor is closed. */
+static int stop_at(char *memory, size_t stop)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register range = {
-		.range = { (uintptr_t)memory + STOP, SIZE - STOP },
+		.range = { (uintptr_t)memory + stop, SIZE - stop },
 		.mode = UFFDIO_REGISTER_MODE_MISSING,
 	};
 	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
@@ -61,10 +61,10 @@ static void wait_for_stop(struct __test_metadata *_metadata, int stopper)
 }
 
 static void start(struct __test_metadata *_metadata, struct bound *b, char *memory,
-		  struct midway *midway)
+		  size_t stop, struct midway *midway)
 {
 	ASSERT_NE(NULL, memory);
-	*midway = (struct midway) { .b = b, .memory = memory, .stopper = stop_at(memory) };
+	*midway = (struct midway) { .b = b, .memory = memory, .stopper = stop_at(memory, stop) };
 	ASSERT_LE(0, midway->stopper);
 	ASSERT_EQ(0, pthread_create(&midway->thread, NULL, map_in_thread, midway));
 	wait_for_stop(_metadata, midway->stopper);
@@ -77,7 +77,8 @@ static int finish(struct midway *midway)
 	return midway->result;
 }
 
-#define START(memory) start(_metadata, &self->b, memory, &midway)
+#define START_AT(memory, stop) start(_metadata, &self->b, memory, stop, &midway)
+#define START(memory) START_AT(memory, STOP)
 
 /* --- memory that vanishes ------------------------------------------------------------ */
 
@@ -247,6 +248,29 @@ TEST_F(midway, killed_while_it_waits)
 	ASSERT_EQ(child, waitpid(child, NULL, 0));
 	EXPECT_GT(PROMPT_MS / 1000.0, now() - killed);
 	EXPECT_EQ(0, unmap_all(self->b.fd, self->b.ioasid));
+}
+
+/* Wherever it has got to: at either end, within a huge page, around what is pinned at once. */
+TEST_F(midway, killed_at_each_point)
+{
+	static const size_t points[] = { 0, 1, 511, 512, 513, 2047, 2048, 2049, 3000, 4095 };
+	char *memory = small_pages(SIZE);
+	unsigned int i;
+	pid_t child;
+
+	for (i = 0; i < ARRAY_SIZE(points); i++) {
+		child = fork();
+		ASSERT_LE(0, child);
+		if (!child) {
+			struct midway midway;
+
+			START_AT(memory, points[i] * PAGE);
+			raise(SIGKILL);
+		}
+		ASSERT_EQ(child, waitpid(child, NULL, 0));
+		EXPECT_EQ(0, unmap_all(self->b.fd, self->b.ioasid));
+		expect_books(_metadata, self->b.fd, &self->before);
+	}
 }
 
 #define LONG (2 * GIB)
