@@ -361,15 +361,15 @@ TEST_F(group, page_tables_are_charged_to_the_group)
 	ASSERT_OK(ret);
 	ASSERT_OK(vfio_attach(b.edu.fd, b.ioasid));
 	memset(map_file(file, tile, PROT_READ | PROT_WRITE, MAP_SHARED), 1, tile);
-	memory = tiled(file, tile, 2 * GIB);
+	memory = tiled(file, tile, GIB);
 	ASSERT_NE(NULL, memory);
-	ASSERT_TRUE(write_file(GROUP "/memory.max", "2M"));
+	ASSERT_TRUE(write_file(GROUP "/memory.max", "1M"));
 	IN_CHILD() {
 		ASSERT_TRUE(write_file("/proc/self/oom_score_adj", "-1000"));
 		books = read_books(b.fd);
 		ASSERT_TRUE(write_file(GROUP "/cgroup.procs", "0"));
 		/* No large page fits there: each 2 MiB take a page of tables. */
-		ret = ioasid_map(b.fd, b.ioasid, memory, IOVA + PAGE, 2 * GIB, IOASID_RW);
+		ret = ioasid_map(b.fd, b.ioasid, memory, IOVA + PAGE, GIB, IOASID_RW);
 		ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", "0"));
 		EXPECT_EQ(-ENOMEM, ret);
 		expect_books(_metadata, b.fd, &books);

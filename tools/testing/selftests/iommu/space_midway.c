@@ -273,7 +273,8 @@ TEST_F(midway, killed_at_each_point)
 	}
 }
 
-#define LONG (2 * GIB)
+#define LONG (scaled(32, 4) * TILE)
+#define TILE (64 * MIB)
 
 /* Have a process map much, and say so on @fd before and after. */
 static pid_t start_long_map(struct __test_metadata *_metadata, struct bound *b, char *memory,
@@ -299,8 +300,8 @@ TEST_F(midway, killed_while_it_maps)
 	char *memory, byte;
 	pid_t child;
 
-	ASSERT_OK(ftruncate(file, 64 * MIB));
-	memory = tiled(file, 64 * MIB, LONG);
+	ASSERT_OK(ftruncate(file, TILE));
+	memory = tiled(file, TILE, LONG);
 	ASSERT_NE(NULL, memory);
 	ASSERT_OK(pipe(pipes));
 	child = start_long_map(_metadata, &self->b, memory, pipes[1]);
