@@ -101,9 +101,13 @@ static inline volatile uint32_t *edu_reg32(struct edu *edu, unsigned int offset)
 	return (volatile uint32_t *)((char *)edu->bar + offset);
 }
 
-static inline volatile uint64_t *edu_reg64(struct edu *edu, unsigned int offset)
+/*
+ * These registers take no halves, and a 32-bit compiler would make two accesses of
+ * one if it were not told that it matters.
+ */
+static inline void edu_write64(struct edu *edu, unsigned int offset, uint64_t value)
 {
-	return (volatile uint64_t *)((char *)edu->bar + offset);
+	__atomic_store_n((uint64_t *)((char *)edu->bar + offset), value, __ATOMIC_RELAXED);
 }
 
 /* Map the registers of a device that is bound to an iommufd, and see if it lives. */
@@ -122,7 +126,7 @@ static inline int edu_start(struct edu *edu)
 
 static inline bool edu_dma_busy(struct edu *edu)
 {
-	return *edu_reg64(edu, EDU_REG_DMA_COMMAND) & EDU_COMMAND_RUN;
+	return *edu_reg32(edu, EDU_REG_DMA_COMMAND) & EDU_COMMAND_RUN;
 }
 
 /*
@@ -137,11 +141,11 @@ static inline int edu_dma_start(struct edu *edu, enum edu_direction direction, u
 
 	if (offset > EDU_BUFFER_SIZE || size > EDU_BUFFER_SIZE - offset)
 		return -EINVAL;
-	*edu_reg64(edu, EDU_REG_DMA_SOURCE) = to_memory ? buffer : iova;
-	*edu_reg64(edu, EDU_REG_DMA_DEST) = to_memory ? iova : buffer;
-	*edu_reg64(edu, EDU_REG_DMA_COUNT) = size;
-	*edu_reg64(edu, EDU_REG_DMA_COMMAND) =
-		EDU_COMMAND_RUN | (to_memory ? EDU_COMMAND_TO_MEMORY : 0);
+	edu_write64(edu, EDU_REG_DMA_SOURCE, to_memory ? buffer : iova);
+	edu_write64(edu, EDU_REG_DMA_DEST, to_memory ? iova : buffer);
+	edu_write64(edu, EDU_REG_DMA_COUNT, size);
+	edu_write64(edu, EDU_REG_DMA_COMMAND,
+		    EDU_COMMAND_RUN | (to_memory ? EDU_COMMAND_TO_MEMORY : 0));
 	return 0;
 }
 

@@ -11,7 +11,7 @@
 
 /* Where things are for the drive: the queues, and what is read, far apart. */
 #define QUEUES_IOVA 0x1000000UL
-#define DATA_IOVA 0x123400000UL
+#define DATA_IOVA 0x123400000ULL
 
 /* What is in the first area, in pages. */
 #define ADMIN_QUEUE 0
@@ -83,7 +83,7 @@ static void map_data(struct reader *reader)
 {
 	check(ioasid_map(reader->iommufd, reader->ioasid, reader->data, DATA_IOVA, CHUNK,
 			 IOASID_WRITE), "IOMMU_MAP_DMA");
-	step("MAP_DMA: %lu KiB at 0x%lx, which the drive may write to", CHUNK >> 10, DATA_IOVA);
+	step("MAP_DMA: %lu KiB at 0x%llx, which the drive may write to", CHUNK >> 10, DATA_IOVA);
 }
 
 static void set_up_space(struct reader *reader)

@@ -19,6 +19,9 @@
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 
+/* Parts of a device are told apart by bits of the file's offset beyond the 32nd. */
+_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
+
 /* First line of a file in the sysfs folder of a PCI device. */
 static inline void pci_sysfs_line(const char *address, const char *name, char *line, int size)
 {

@@ -330,7 +330,7 @@ TEST_F(space, map_order_of_checks)
 	EXPECT_MAP(EINVAL, arg.map.flags = 0);
 	EXPECT_MAP(EINVAL, arg.map.vaddr += 1);
 	EXPECT_MAP(EEXIST, arg.map.vaddr = 0);
-	EXPECT_MAP(EEXIST, arg.map.size = 1UL << 62; arg.map.vaddr = 0);
+	EXPECT_MAP(EEXIST, arg.map.size = 1ULL << 62; arg.map.vaddr = 0);
 }
 
 TEST_F(space, map_overlap)
@@ -423,7 +423,7 @@ TEST_F(space, map_more_than_there_is)
 	for (size = 1ULL << 40; size; size <<= 1) {
 		ret = ioasid_map(self->fd, self->ioasid, self->memory, IOVA, size, IOASID_RW);
 		EXPECT_TRUE(ret == -EFAULT || ret == -ENOMEM)
-			TH_LOG("size 0x%lx: %d", size, ret);
+			TH_LOG("size 0x%" PRIx64 ": %d", size, ret);
 	}
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_OK(MAP(0, 0, SPACE_PAGES));

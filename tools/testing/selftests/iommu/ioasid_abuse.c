@@ -222,8 +222,8 @@ TEST_F(abuse, the_same_in_all_words)
 }
 
 static const uint64_t edges[] = {
-	0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 1UL << 31, 1UL << 32, (1UL << 32) - PAGE,
-	1UL << 47, 1UL << 48, (1UL << 63) - PAGE, 1UL << 63, TOP_PAGE - PAGE, TOP_PAGE,
+	0, 1, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 1ULL << 31, 1ULL << 32, (1ULL << 32) - PAGE,
+	1ULL << 47, 1ULL << 48, (1ULL << 63) - PAGE, 1ULL << 63, TOP_PAGE - PAGE, TOP_PAGE,
 	TOP_PAGE + 1, UINT64_MAX,
 };
 
@@ -249,6 +249,7 @@ static int expected_map(uint64_t memory, uint64_t vaddr, uint64_t iova, uint64_t
 TEST_F(abuse, edges_of_map)
 {
 	uint64_t vaddrs[] = { (uintptr_t)self->memory, (uintptr_t)self->memory + 1, 0, TOP_PAGE };
+	struct ioasid_map arg;
 	unsigned int v, i, s;
 	int ret, expected;
 
@@ -256,15 +257,16 @@ TEST_F(abuse, edges_of_map)
 		for (i = 0; i < ARRAY_SIZE(edges); i++) {
 			for (s = 0; s < ARRAY_SIZE(edges); s++) {
 				expected = expected_map(vaddrs[0], vaddrs[v], edges[i], edges[s]);
-				ret = ioasid_map(self->b.fd, self->b.ioasid, (void *)vaddrs[v],
-						 edges[i], edges[s], IOASID_RW);
+				arg = map_arg(self->b.ioasid, NULL, edges[i], edges[s]);
+				arg.map.vaddr = vaddrs[v];
+				ret = call(self->b.fd, IOMMU_MAP_DMA, &arg);
 				/* Too much memory may be found out before it is not there. */
 				if (expected == -EFAULT && ret == -ENOMEM)
 					ret = expected;
 				if (variant->attached && expected != -EOVERFLOW && ret == -EINVAL)
 					ret = expected;
 				EXPECT_EQ(expected, ret)
-					TH_LOG("iova 0x%lx, size 0x%lx, vaddr %u",
+					TH_LOG("iova 0x%" PRIx64 ", size 0x%" PRIx64 ", vaddr %u",
 					       edges[i], edges[s], v);
 				unmap_all(self->b.fd, self->b.ioasid);
 			}
@@ -286,7 +288,7 @@ TEST_F(abuse, edges_of_unmap)
 			expected = iova % PAGE || !size || size % PAGE ? -EINVAL :
 				   wraps(iova, size) ? -EOVERFLOW : 0;
 			EXPECT_EQ(expected, unmap(self->b.fd, self->b.ioasid, iova, size))
-				TH_LOG("iova 0x%lx, size 0x%lx", iova, size);
+				TH_LOG("iova 0x%" PRIx64 ", size 0x%" PRIx64, iova, size);
 		}
 	}
 }
@@ -310,7 +312,7 @@ TEST_F(abuse, random_arguments)
 		sample = samples[choose(SAMPLES)];
 		for (changes = choose(4); changes; changes--)
 			sample.words[choose(sample.size / 4)] =
-				choose(2) ? odd_words[choose(ARRAY_SIZE(odd_words))] : random();
+				choose(2) ? odd_words[choose(ARRAY_SIZE(odd_words))] : (uint32_t)random();
 		ret = call(self->b.fd, sample.request, sample.words);
 		EXPECT_TRUE(is_documented(ret))
 			TH_LOG("%s: %d in round %u with seed %u", sample.name, ret, i, seed);

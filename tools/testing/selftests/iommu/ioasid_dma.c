@@ -292,7 +292,7 @@ TEST_F(dma, transparent_huge_pages)
 
 static char *page_align(char *memory)
 {
-	return (char *)(((uintptr_t)memory + PAGE - 1) & -PAGE);
+	return memory + -(uintptr_t)memory % PAGE;
 }
 
 TEST_F(dma, stack_and_data)

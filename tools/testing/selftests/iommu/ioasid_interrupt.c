@@ -109,10 +109,10 @@ TEST_F(interrupt, follows_the_dma)
 	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, IOVA, 0, PAGE));
 	memset(self->memory, 0, PAGE);
 	/* As the transfer before, but back, and with an interrupt. */
-	*edu_reg64(edu, EDU_REG_DMA_SOURCE) = EDU_BUFFER;
-	*edu_reg64(edu, EDU_REG_DMA_DEST) = IOVA;
-	*edu_reg64(edu, EDU_REG_DMA_COMMAND) =
-		EDU_COMMAND_RUN | EDU_COMMAND_TO_MEMORY | EDU_COMMAND_INTERRUPT;
+	edu_write64(edu, EDU_REG_DMA_SOURCE, EDU_BUFFER);
+	edu_write64(edu, EDU_REG_DMA_DEST, IOVA);
+	edu_write64(edu, EDU_REG_DMA_COMMAND,
+		    EDU_COMMAND_RUN | EDU_COMMAND_TO_MEMORY | EDU_COMMAND_INTERRUPT);
 	EXPECT_EQ(1, signalled(self->event, TIMEOUT_MS));
 	EXPECT_EQ(0x5a, self->memory[PAGE - 1]);
 	acknowledge(edu);

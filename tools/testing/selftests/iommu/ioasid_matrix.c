@@ -173,7 +173,7 @@ static bool iommu_register(const char *name, uint64_t *value)
 		file = fopen(path, "r");
 		if (!file)
 			continue;
-		found = fscanf(file, "%lx", value) == 1;
+		found = fscanf(file, "%" SCNx64, value) == 1;
 		fclose(file);
 	}
 	if (dir)

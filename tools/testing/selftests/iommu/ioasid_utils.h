@@ -6,6 +6,7 @@
 #ifndef SELFTESTS_IOMMU_IOASID_UTILS_H
 #define SELFTESTS_IOMMU_IOASID_UTILS_H
 
+#include <inttypes.h>
 #include <limits.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -19,11 +20,11 @@
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT 300
 
-#define PAGE 4096UL
+#define PAGE 4096ULL
 #define TOP_PAGE (0 - PAGE)	/* the last page of the 64-bit address space */
 
 /* A place for mappings that no IOMMU has anything against. */
-#define IOVA 0x10000000UL
+#define IOVA 0x10000000ULL
 
 #define IOMMU_NODE "/dev/iommu"
 

@@ -15,8 +15,8 @@
 #define TRACE TRACES "/ioasid_visible"
 
 /* Where no memory of the host has its address. */
-#define FIRST 0x1234000000UL
-#define LAST (FIRST + (64UL << 20) - 1)
+#define FIRST 0x1234000000ULL
+#define LAST (FIRST + (64ULL << 20) - 1)
 #define A_USER 4242
 
 static char text[1 << 16];	/* what was read last */
@@ -90,8 +90,8 @@ static void expect_line(struct __test_metadata *_metadata, const char *where,
 
 #define EXPECT_LINE(...) expect_line(_metadata, __VA_ARGS__)
 
-#define SPACE_LINE "ioasid:\t%d window 0x%lx-0x%lx areas %d mapped %d kB pinned %d pages charged %d kB"
-#define SNOOP_LINE "ioasid:\t%d window 0x%lx-0x%lx enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB"
+#define SPACE_LINE "ioasid:\t%d window 0x%llx-0x%llx areas %d mapped %d kB pinned %d pages charged %d kB"
+#define SNOOP_LINE "ioasid:\t%d window 0x%llx-0x%llx enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB"
 
 /*
  * Two pages of a file, the first of them three times in a row and then the second:
@@ -201,8 +201,8 @@ TEST_F(visible, fdinfo_counts_each_space)
 	ASSERT_OK(MAP(0, 2, IOASID_RW));
 	ASSERT_OK(ioasid_map(self->fd, wide, self->memory, 0, 4 * PAGE, IOASID_RW));
 	EXPECT_SPACE(read_fdinfo(self->fd), 1, 8, 2, 0);
-	EXPECT_LINE(text, SPACE_LINE, wide, 0UL, ~0UL, 1, 16, 4, 0);
-	EXPECT_LINE(text, SNOOP_LINE, snoops, 0UL, 0xffffffffffUL);
+	EXPECT_LINE(text, SPACE_LINE, wide, 0ULL, ~0ULL, 1, 16, 4, 0);
+	EXPECT_LINE(text, SNOOP_LINE, snoops, 0ULL, 0xffffffffffULL);
 	EXPECT_EQ(3, count_lines(text, "ioasid:"));
 	EXPECT_LT(strstr(text, "ioasid:\t1 "), strstr(text, "ioasid:\t2 "));
 	EXPECT_LT(strstr(text, "ioasid:\t2 "), strstr(text, "ioasid:\t3 "));
@@ -255,7 +255,7 @@ TEST_F(visible, contexts_say_who_opened_them)
 		EXPECT_EQ(NULL, read_context(getpid()));
 		own = open_iommufd();
 		ASSERT_EQ(1, ioasid_alloc(own, 30));
-		EXPECT_LINE(read_context(getpid()), SPACE_LINE, 1, 0UL, 0x3fffffffUL,
+		EXPECT_LINE(read_context(getpid()), SPACE_LINE, 1, 0ULL, 0x3fffffffULL,
 			    0, 0, 0, 0);
 		close(own);
 		EXPECT_EQ(NULL, read_context(getpid()));
@@ -301,14 +301,14 @@ TEST_F(visible, contexts_show_areas)
 	ASSERT_OK(ioasid_map(self->fd, other, self->memory, TOP_PAGE, PAGE, IOASID_RW));
 	context = read_context(getpid());
 	EXPECT_EQ(4, count_lines(context, "area:"));
-	EXPECT_LINE(context, "area:\tioasid %d 0x%lx-0x%lx rw runs %d", self->ioasid,
+	EXPECT_LINE(context, "area:\tioasid %d 0x%llx-0x%llx rw runs %d", self->ioasid,
 		    FIRST, FIRST + 3 * PAGE - 1, RUNS);
-	EXPECT_LINE(context, "area:\tioasid %d 0x%lx-0x%lx r- runs 1", self->ioasid,
+	EXPECT_LINE(context, "area:\tioasid %d 0x%llx-0x%llx r- runs 1", self->ioasid,
 		    FIRST + 4 * PAGE, FIRST + 5 * PAGE - 1);
-	EXPECT_LINE(context, "area:\tioasid %d 0x%lx-0x%lx -w runs 1", self->ioasid,
+	EXPECT_LINE(context, "area:\tioasid %d 0x%llx-0x%llx -w runs 1", self->ioasid,
 		    FIRST + 8 * PAGE, FIRST + 9 * PAGE - 1);
-	EXPECT_LINE(context, "area:\tioasid %d 0x%lx-0x%lx rw runs 1", other,
-		    TOP_PAGE, ~0UL);
+	EXPECT_LINE(context, "area:\tioasid %d 0x%llx-0x%llx rw runs 1", other,
+		    TOP_PAGE, ~0ULL);
 	/* In the order of their addresses. */
 	EXPECT_LT(strstr(context, " rw runs 3"), strstr(context, " r- runs"));
 	EXPECT_LT(strstr(context, " r- runs"), strstr(context, " -w runs"));
@@ -422,11 +422,11 @@ TEST_F(trace, map)
 	ASSERT_EQ(-EEXIST, MAP(1, 1));
 	ASSERT_OK(munmap(self->memory, PAGE));
 	ASSERT_EQ(-EFAULT, MAP(8, 2));
-	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%lx length=0x%lx runs=%d", self->b.ioasid, FIRST,
+	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%llx length=0x%llx runs=%d", self->b.ioasid, FIRST,
 		     3 * PAGE, RUNS);
-	EXPECT_EVENT(-EEXIST, "map: ioasid=%d iova=0x%lx length=0x%lx runs=0", self->b.ioasid,
+	EXPECT_EVENT(-EEXIST, "map: ioasid=%d iova=0x%llx length=0x%llx runs=0", self->b.ioasid,
 		     FIRST + PAGE, PAGE);
-	EXPECT_EVENT(-EFAULT, "map: ioasid=%d iova=0x%lx length=0x%lx runs=0", self->b.ioasid,
+	EXPECT_EVENT(-EFAULT, "map: ioasid=%d iova=0x%llx length=0x%llx runs=0", self->b.ioasid,
 		     FIRST + 8 * PAGE, 2 * PAGE);
 	/* With that of binding. */
 	expect_events(_metadata, 4);
@@ -439,11 +439,11 @@ TEST_F(trace, unmap)
 	ASSERT_EQ(-EINVAL, UNMAP(0, 1));
 	ASSERT_EQ(4 * PAGE, UNMAP(0, 8));
 	ASSERT_EQ(0, UNMAP(16, 2));
-	EXPECT_EVENT(-EINVAL, "unmap: ioasid=%d iova=0x%lx length=0x%lx unmapped=0x0 runs=0",
+	EXPECT_EVENT(-EINVAL, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
 		     self->b.ioasid, FIRST, PAGE);
-	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%lx length=0x%lx unmapped=0x%lx runs=%d",
+	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x%llx runs=%d",
 		     self->b.ioasid, FIRST, 8 * PAGE, 4 * PAGE, RUNS + 1);
-	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%lx length=0x%lx unmapped=0x0 runs=0",
+	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
 		     self->b.ioasid, FIRST + 16 * PAGE, 2 * PAGE);
 	expect_events(_metadata, 1 + 2 + 3);
 }

@@ -11,7 +11,7 @@
 #include IOMMUFD_H
 
 /* Where interrupts go, and nothing can be mapped behind VT-d and SMMUv3. */
-#ifdef __aarch64__
+#if defined(__aarch64__) || defined(__arm__)
 #define DOORBELLS 0x8000000UL
 #else
 #define DOORBELLS 0xfee00000UL

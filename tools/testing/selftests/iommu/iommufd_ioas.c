@@ -229,7 +229,7 @@ TEST_F(space, chosen_addresses)
 	EXPECT_EQ(4 * PAGE, ioas_unmap(self->fd, self->id, first, 4 * PAGE));
 	EXPECT_EQ(first, ioas_map_any(self->fd, self->id, self->memory, 4 * PAGE));
 
-	EXPECT_ERRNO(EOVERFLOW, ioas_map_any(self->fd, self->id, NULL, 1UL << 63));
+	EXPECT_ERRNO(EOVERFLOW, ioas_map_any(self->fd, self->id, NULL, 1ULL << 63));
 	arg.user_va += 8;
 	EXPECT_ERRNO(EINVAL, call(self->fd, IOMMU_IOAS_MAP, &arg));
 
@@ -296,7 +296,7 @@ TEST_F(space, map_file_arguments)
 	EXPECT_MAP_FILE(EINVAL, arg.iova++);
 	EXPECT_MAP_FILE(EINVAL, arg.fd = self->fd);
 	EXPECT_MAP_FILE(EINVAL, arg.start = 3 * PAGE);
-	EXPECT_MAP_FILE(EINVAL, arg.start = 1UL << 63);
+	EXPECT_MAP_FILE(EINVAL, arg.start = 1ULL << 63);
 	EXPECT_MAP_FILE(EPERM, arg.fd = reader);
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_MAP_FILE(0, (arg.fd = reader, arg.flags = FIXED | IOMMU_IOAS_MAP_READABLE));

@@ -168,6 +168,10 @@ TEST_F(dma, registers)
 	EXPECT_REFUSED(EFAULT, self->b.edu.bar, self->b.edu.bar_size, IOASID_READ);
 }
 
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret -1	/* 32-bit Arm has none */
+#endif
+
 TEST_F(dma, secret_memory)
 {
 	int fd = syscall(SYS_memfd_secret, 0);
