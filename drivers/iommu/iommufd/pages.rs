@@ -125,14 +125,13 @@ impl Runs {
     ///
     /// `ENOMEM`; nothing has changed then.
     pub(crate) fn cut_off(&mut self, npages: u64) -> Result<Self> {
-        let mut from = self.after(npages);
-        let (_, staying) = from.next().ok_or(EINVAL)?;
         // The run that the first page behind is in, and how many runs stay, that one included if
         // it stays in part.
-        let boundary = from.next - 1;
+        let (boundary, staying) = self.find(npages);
+        let more = self.count().checked_sub(boundary + 1).ok_or(EINVAL)?;
         let keep = boundary + usize::from(staying > 0);
         let mut front = empty_chunks(keep.checked_sub(1).ok_or(EINVAL)?)?;
-        let mut back = empty_chunks(self.count() - boundary - 1)?;
+        let mut back = empty_chunks(more)?;
         let mut first = match staying {
             0 => None,
             _ => Some(self.get_mut(boundary).ok_or(EINVAL)?.cut_off(staying)?),
@@ -198,22 +197,33 @@ impl Runs {
         self.first.writable()
     }
 
-    /// The runs from page number `skip` on, each with how many of its pages come before that.
-    pub(crate) fn after(&self, skip: u64) -> RunsFrom<'_> {
+    /// The run that page number `page` is in, and how many of its pages come before that.
+    fn find(&self, page: u64) -> (usize, u64) {
         // Memory may be in millions of runs: all chunks but one are passed over at once.
-        let chunks = self.rest.partition_point(|chunk| chunk.skipped <= skip);
+        let chunks = self.rest.partition_point(|chunk| chunk.skipped <= page);
         let chunk = chunks.checked_sub(1).and_then(|last| self.rest.get(last));
-        RunsFrom {
-            runs: self,
-            next: chunk.map_or(0, |_| 1 + (chunks - 1) * CHUNK),
-            skip: skip - chunk.map_or(0, |chunk| chunk.skipped),
+        let mut number = chunk.map_or(0, |_| 1 + (chunks - 1) * CHUNK);
+        let mut skip = page - chunk.map_or(0, |chunk| chunk.skipped);
+        for run in self.slices(number, 0).flatten() {
+            if skip < run.npages() {
+                break;
+            }
+            skip -= run.npages();
+            number += 1;
         }
+        (number, skip)
     }
 
-    fn get(&self, number: usize) -> Option<&PinnedRun> {
-        match number.checked_sub(1) {
-            None => Some(&self.first),
-            Some(number) => self.rest.get(number / CHUNK)?.runs.get(number % CHUNK),
+    /// The runs from page number `skip` on, each with how many of its pages come before that.
+    pub(crate) fn after(&self, skip: u64) -> After<'_> {
+        let (number, skip) = self.find(skip);
+        let slice = self.slices(number, 0).next().unwrap_or_default();
+        // The first run is in none.
+        let chunks = number.checked_sub(1).map_or(0, |number| number / CHUNK + 1);
+        After {
+            slice: slice.iter(),
+            chunks: self.rest.get(chunks..).unwrap_or_default().iter(),
+            skip,
         }
     }
 
@@ -278,25 +288,23 @@ impl Runs {
 }
 
 /// The iterator that [`Runs::after`] returns.
-pub(crate) struct RunsFrom<'a> {
-    runs: &'a Runs,
-    next: usize,
-    /// How many pages are still to be passed over.
+pub(crate) struct After<'a> {
+    slice: slice::Iter<'a, PinnedRun>,
+    /// The chunks that come after that slice.
+    chunks: slice::Iter<'a, Chunk>,
+    /// How many pages of the first run are passed over.
     skip: u64,
 }
 
-impl<'a> Iterator for RunsFrom<'a> {
+impl<'a> Iterator for After<'a> {
     type Item = (&'a PinnedRun, u64);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let run = self.runs.get(self.next)?;
-            self.next += 1;
-            let skipped = self.skip.min(run.npages());
-            self.skip -= skipped;
-            if skipped < run.npages() {
-                return Some((run, skipped));
+            if let Some(run) = self.slice.next() {
+                return Some((run, core::mem::take(&mut self.skip)));
             }
+            self.slice = self.chunks.next()?.runs.iter();
         }
     }
 }
