@@ -43,7 +43,7 @@ static const struct {
 	{ fuzz_ioas_alloc, 10 }, { fuzz_destroy, 8 }, { fuzz_ioas_map, 32 },
 	{ fuzz_map_file, 14 }, { fuzz_copy, 28 }, { fuzz_ioas_unmap, 20 },
 	{ fuzz_ioas_ranges, 8 }, { fuzz_ioas_allow, 8 }, { fuzz_option, 6 },
-	{ fuzz_absent, 4 }, { fuzz_hwpt_alloc, 8 }, { fuzz_hw_info, 3 },
+	{ fuzz_absent, 4 }, { fuzz_change_process, 2 }, { fuzz_hwpt_alloc, 8 }, { fuzz_hw_info, 3 },
 	{ fuzz_vfio_ioas, 5 }, { fuzz_vfio_extension, 2 }, { fuzz_set_iommu, 2 },
 	{ fuzz_vfio_map, 4 }, { fuzz_vfio_unmap, 3 }, { fuzz_vfio_info, 3 },
 };

@@ -132,6 +132,32 @@ static void fuzz_vfio_map(struct fuzz *f)
 	foreseen(f, "VFIO_MAP", too_much(got, want, arg.size), want);
 }
 
+/* Of a cut behind an address: 1 if there is nothing in the way of it. */
+static int check_cut(const struct space *space, uint64_t last)
+{
+	const struct area *area = model_area_at(space, last);
+
+	if (!area || area->range.last == last)
+		return 1;
+	if (area->range.first == last)
+		return 0;
+	return (last + 1) % PAGE ? -EINVAL : 1;
+}
+
+static int foresee_cuts(const struct view *view, struct range range)
+{
+	int ret = check_cut(view->space, range.last);
+
+	if (ret == 1 && range.first)
+		ret = check_cut(view->space, range.first - 1);
+	if (ret != 1)
+		return ret;
+	model_cut(view->context, view->space, range.last);
+	if (range.first)
+		model_cut(view->context, view->space, range.first - 1);
+	return 0;
+}
+
 static int64_t foresee_vfio_unmap(const struct view *view,
 				  const struct vfio_iommu_type1_dma_unmap *arg)
 {
@@ -148,6 +174,8 @@ static int64_t foresee_vfio_unmap(const struct view *view,
 		range = (struct range) { 0, UINT64_MAX };
 	} else {
 		ret = check_range(arg->iova, arg->size);
+		if (!ret && view->space->small_pages)
+			ret = foresee_cuts(view, range);
 		if (ret)
 			return ret;
 	}
@@ -166,6 +194,11 @@ static void fuzz_vfio_unmap(struct fuzz *f)
 	}, before;
 	int64_t got;
 
+	if (one_in(&f->input, 3) && arg.size > 2 * PAGE) {
+		arg.iova += pick(&f->input, 2) * PAGE;
+		arg.size -= pick(&f->input, 3) * PAGE;
+	}
+
 	if (one_in(&f->input, 6)) {
 		arg.flags = VFIO_DMA_UNMAP_FLAG_ALL;
 		if (!one_in(&f->input, 6)) {
@@ -175,6 +208,9 @@ static void fuzz_vfio_unmap(struct fuzz *f)
 	}
 	if (one_in(&f->input, 12))
 		((uint32_t *)&arg)[pick(&f->input, 6)] ^= 1U << pick(&f->input, 32);
+	/* It may cut two areas. */
+	if (is_full(view.space, 2))
+		return;
 	before = arg;
 	got = call(f->fds[c], VFIO_IOMMU_UNMAP_DMA, &arg);
 	if (!got)

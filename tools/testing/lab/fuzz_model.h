@@ -26,6 +26,8 @@ struct memory {
 	unsigned int users;	/* areas that have some of it */
 	uint64_t pages;
 	bool writable;
+	bool is_file;
+	bool is_shared;		/* it was in reach of a copy: it is pinned as a whole */
 };
 
 struct area {
@@ -211,6 +213,37 @@ static inline int64_t model_unmap(struct context *context, struct space *space,
 	}
 	space->count = kept;
 	return bytes;
+}
+
+/*
+ * What VFIO's type1 does before it unmaps: the area that has the address @last, and
+ * goes on, is cut behind it. So is its memory, if no copy has ever been made of it.
+ */
+static inline void model_cut(struct context *context, struct space *space, uint64_t last)
+{
+	unsigned int i, number;
+	struct memory *memory;
+	struct area *area, back;
+	uint64_t pages;
+
+	for (i = 0; i < space->count; i++) {
+		area = &space->areas[i];
+		if (area->range.first > last || area->range.last <= last)
+			continue;
+		back = (struct area) { { last + 1, area->range.last }, area->memory };
+		memory = &context->memory[area->memory];
+		area->range.last = last;
+		number = area->memory;
+		if (!memory->is_shared) {
+			pages = range_pages(back.range);
+			memory->pages -= pages;
+			context->pinned -= pages;
+			number = model_pin(context, pages, memory->writable);
+			context->memory[number].is_file = memory->is_file;
+		}
+		model_put(context, space, back.range, number);
+		return;
+	}
 }
 
 static inline void model_free_space(struct context *context, int id)

@@ -250,6 +250,33 @@ static void fuzz_option(struct fuzz *f)
 		context_of(f, c)->per_process = seen.val64;
 }
 
+/* --- another process: the same one, which pays for everything already ---------------------------- */
+
+static bool has_only_files(const struct context *context)
+{
+	const struct space *space;
+
+	for (int id = 1; id <= MODEL_IDS; id++) {
+		space = &context->spaces[id];
+		for (unsigned int i = 0; context->kinds[id] == SPACE && i < space->count; i++)
+			if (!context->memory[space->areas[i].memory].is_file)
+				return false;
+	}
+	return true;
+}
+
+static void fuzz_change_process(struct fuzz *f)
+{
+	unsigned int c = pick_context(f);
+	struct iommu_ioas_change_process arg = { .size = sizeof(arg) };
+	struct request r = REQUEST(c, IOMMU_IOAS_CHANGE_PROCESS, arg, 8);
+
+	r.is_silent = true;
+	request_prepare(f, &r);
+	request_made(f, &r, request_outcome(&r, arg.__reserved ? -EOPNOTSUPP :
+					    has_only_files(context_of(f, c)) ? 0 : -EINVAL));
+}
+
 /* --- what there is not -------------------------------------------------------------------------- */
 
 /* Calls that end with an error whatever they are given. */
@@ -264,7 +291,6 @@ static void fuzz_absent(struct fuzz *f)
 		{ IOMMU_FAULT_QUEUE_ALLOC, sizeof(struct iommu_fault_alloc) },
 		{ IOMMU_VIOMMU_ALLOC, sizeof(struct iommu_viommu_alloc) },
 		{ IOMMU_VDEVICE_ALLOC, sizeof(struct iommu_vdevice_alloc) },
-		{ IOMMU_IOAS_CHANGE_PROCESS, sizeof(struct iommu_ioas_change_process) },
 		{ IOMMU_VEVENTQ_ALLOC, sizeof(struct iommu_veventq_alloc) },
 		{ IOMMU_HW_QUEUE_ALLOC, sizeof(struct iommu_hw_queue_alloc) },
 		{ IOMMU_IOAS_NOIOMMU_GET_PA, sizeof(struct iommu_ioas_noiommu_get_pa) },

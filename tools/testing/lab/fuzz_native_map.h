@@ -96,14 +96,16 @@ static int foresee_ioas_map(struct fuzz *f, const struct view *view,
 }
 
 static void model_mapped(struct fuzz *f, const struct view *view, uint32_t flags, uint64_t iova,
-			 uint64_t length, uint64_t source)
+			 uint64_t length, uint64_t source, bool is_file)
 {
+	unsigned int memory = model_pin(view->context, length / PAGE,
+					flags & IOMMU_IOAS_MAP_WRITEABLE);
 	struct range range = { iova, iova + length - 1 };
 
 	if (!(flags & FIXED))
 		expect_good_choice(f, view, iova, length, source);
-	model_put(view->context, view->space, range,
-		  model_pin(view->context, length / PAGE, flags & IOMMU_IOAS_MAP_WRITEABLE));
+	view->context->memory[memory].is_file = is_file;
+	model_put(view->context, view->space, range, memory);
 }
 
 static void fuzz_ioas_map(struct fuzz *f)
@@ -124,7 +126,7 @@ static void fuzz_ioas_map(struct fuzz *f)
 	flags = arg.flags;
 	got = too_much(request_issue(f, &r), want, arg.length);
 	if (foreseen(f, r.name, got, want) && !got)
-		model_mapped(f, &view, flags, arg.iova, arg.length, arg.user_va);
+		model_mapped(f, &view, flags, arg.iova, arg.length, arg.user_va, false);
 }
 
 /* --- map a file ---------------------------------------------------------------------------- */
@@ -187,7 +189,7 @@ static void fuzz_map_file(struct fuzz *f)
 	flags = arg.flags;
 	got = too_much(request_issue(f, &r), want, arg.length);
 	if (foreseen(f, r.name, got, want) && !got)
-		model_mapped(f, &view, flags, arg.iova, arg.length, arg.start);
+		model_mapped(f, &view, flags, arg.iova, arg.length, arg.start, true);
 }
 
 /* --- copy ---------------------------------------------------------------------------------- */
@@ -210,6 +212,19 @@ static unsigned int find_parts(const struct space *space, struct range range, st
 	}
 }
 
+/* What a copy of a range may be made of is shared from then on, as far as there are no holes. */
+static void model_shared(const struct view *view, struct range range)
+{
+	const struct area *area;
+
+	while ((area = model_area_at(view->space, range.first))) {
+		view->context->memory[area->memory].is_shared = true;
+		if (area->range.last >= range.last)
+			return;
+		range.first = area->range.last + 1;
+	}
+}
+
 static int check_rights(const struct context *context, uint32_t flags, const struct area *parts,
 			unsigned int count)
 {
@@ -221,10 +236,8 @@ static int check_rights(const struct context *context, uint32_t flags, const str
 	return 0;
 }
 
-static int foresee_copy(const struct view *from, const struct view *to,
-			const struct iommu_ioas_copy *arg, struct area *parts, unsigned int *count)
+static int check_copied(const struct view *from, const struct iommu_ioas_copy *arg)
 {
-	struct range source = { arg->src_iova, arg->src_iova + arg->length - 1 };
 	int ret = check_flags(arg->flags, arg->dst_iova, arg->src_iova, arg->length);
 
 	if (ret)
@@ -234,8 +247,17 @@ static int foresee_copy(const struct view *from, const struct view *to,
 	ret = check_range(arg->src_iova, arg->length);
 	if (ret)
 		return ret;
-	if (source.first % PAGE || (source.last + 1) % PAGE)
-		return -EINVAL;
+	return arg->src_iova % PAGE || arg->length % PAGE ? -EINVAL : 0;
+}
+
+static int foresee_copy(const struct view *from, const struct view *to,
+			const struct iommu_ioas_copy *arg, struct area *parts, unsigned int *count)
+{
+	struct range source = { arg->src_iova, arg->src_iova + arg->length - 1 };
+	int ret = check_copied(from, arg);
+
+	if (ret)
+		return ret;
 	*count = find_parts(from->space, source, parts);
 	if (!*count || !to->space)
 		return -ENOENT;
@@ -297,6 +319,8 @@ static void fuzz_copy(struct fuzz *f)
 	want = request_outcome(&r, foresee_copy(&from, &to, &arg, parts, &count));
 	if (is_full(to.space, count))
 		return;
+	if (!r.refused && !check_copied(&from, &arg))
+		model_shared(&from, (struct range) { arg.src_iova, arg.src_iova + arg.length - 1 });
 	flags = arg.flags;
 	if (!request_made(f, &r, want))
 		return;

@@ -2,10 +2,13 @@
 
 //! Areas that are cut in two, for VFIO's type1 without v2: it unmaps what is in the middle.
 
-use super::IoPagetable;
+use super::{
+    IoPagetable,
+    Space, //
+};
 use crate::{
     areas::Spare,
-    kapi::task,
+    iova::IovaRange,
     mapping::Mapping, //
 };
 use kernel::{
@@ -14,7 +17,7 @@ use kernel::{
 };
 
 impl IoPagetable {
-    /// Cuts the area that has the address `last` behind it, if there is one that goes on.
+    /// Cuts the areas that an end of `range` is in the middle of.
     ///
     /// # Errors
     ///
@@ -22,33 +25,62 @@ impl IoPagetable {
     ///   have it in large pages.
     /// * `EBUSY`: it is being unmapped.
     /// * `ENOMEM`, `EINTR`.
-    pub(crate) fn cut_behind(&self, last: u64) -> Result {
-        let spare = Spare::new()?;
-        task::breathe()?;
+    pub(crate) fn cut_at_ends(&self, range: IovaRange) -> Result {
+        let behind = Some((range.last(), Spare::new()?));
+        let before = match range.first().checked_sub(1) {
+            Some(last) => Some((last, Spare::new()?)),
+            None => None,
+        };
         // No map or unmap is under way, so that the areas may be locked for long.
         let domains = self.domains.write_killable()?;
+        let are_large = domains.large_pages && !domains.list.is_empty();
         let mut space = self.space.lock();
-        let space = &mut *space;
-        let Some((area, _)) = space.areas.live_at(last) else {
-            return Ok(());
-        };
-        // A single byte in front is cut off by nobody; that is for the unmap to refuse.
-        if last == area.first() || last == area.last() {
-            return Ok(());
+        for (last, _) in [&behind, &before].into_iter().flatten() {
+            if !space.check_cut(*last, are_large)? {
+                return Ok(());
+            }
         }
-        if space.pins.is_closed(area) {
+        for (last, spare) in [behind, before].into_iter().flatten() {
+            space.cut_behind(last, spare)?;
+        }
+        Ok(())
+    }
+}
+
+impl Space {
+    /// The area that has the address `last`, and goes on.
+    fn area_cut_behind(&self, last: u64) -> Option<IovaRange> {
+        let (area, _) = self.areas.live_at(last)?;
+        (area.last() != last).then_some(area)
+    }
+
+    /// Whether a cut can be made, or none is needed. Nobody cuts off a single byte in front: that
+    /// is for the unmap to refuse.
+    fn check_cut(&self, last: u64, are_large: bool) -> Result<bool> {
+        let Some(area) = self.area_cut_behind(last) else {
+            return Ok(true);
+        };
+        if last == area.first() {
+            return Ok(false);
+        }
+        if self.pins.is_closed(area) {
             return Err(EBUSY);
         }
-        let len = last - area.first() + 1;
-        if len % PAGE_SIZE as u64 != 0
-            || space.pins.first_in(area).is_some()
-            || (domains.large_pages && !domains.list.is_empty())
-        {
+        let is_between_pages = (last - area.first() + 1) % PAGE_SIZE as u64 == 0;
+        if !is_between_pages || self.pins.first_in(area).is_some() || are_large {
             return Err(EINVAL);
         }
-        let cut = |mapping: &mut Mapping| mapping.cut_off(len);
-        space.areas.split(area.last(), last, spare, cut)?;
-        space.usage.areas = space.usage.areas.wrapping_add(1);
+        Ok(true)
+    }
+
+    fn cut_behind(&mut self, last: u64, spare: Spare<Mapping>) -> Result {
+        let Some(area) = self.area_cut_behind(last) else {
+            return Ok(());
+        };
+        let len = last - area.first() + 1;
+        self.areas
+            .split(area.last(), last, spare, |mapping| mapping.cut_off(len))?;
+        self.usage.areas = self.usage.areas.wrapping_add(1);
         Ok(())
     }
 }

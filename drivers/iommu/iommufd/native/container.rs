@@ -136,10 +136,7 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let all = cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0;
     if !all && !ioas.large_pages()? {
         // This is type1 without v2.
-        ioas.cut_behind(range.last())?;
-        if let Some(before) = range.first().checked_sub(1) {
-            ioas.cut_behind(before)?;
-        }
+        ioas.cut_at_ends(range)?;
     }
     // What was unmapped is said in any case, even if it was nothing.
     user::write_u64(arg, SIZE, 0)?;

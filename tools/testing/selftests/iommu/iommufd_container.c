@@ -3,6 +3,7 @@
  * /dev/iommu as the container of a VFIO group: what programs do that know
  * nothing else.
  */
+#include "books.h"
 #include "container_calls.h"
 #include "sources.h"
 
@@ -222,6 +223,17 @@ TEST_F(container, type1_cuts)
 	odd.size = 1;
 	EXPECT_ERRNO(ENOENT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
 	EXPECT_EQ(0, odd.size);
+	/* Whichever end is wrong, nothing is cut at the other. */
+	odd.size = 2 * PAGE;
+	odd.iova = IOVA + 1;
+	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
+	odd.iova = IOVA + PAGE;
+	odd.size = PAGE + 1;
+	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
+	odd.iova = IOVA + 1;
+	odd.size = 2 * PAGE - 1;
+	EXPECT_ERRNO(ENOENT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
+	EXPECT_NE(NULL, strstr(read_books(self->fd).fdinfo, " areas 1 "));
 	EXPECT_EQ(4, pinned_pages());
 	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
 
