@@ -182,11 +182,13 @@ impl Objects {
                     number,
                 });
             }
+            // Millions of ids want more memory in one piece than there may be. That is no
+            // reason to fill the log.
             let grown = ids
                 .pool
                 .grow_request()
                 .ok_or(ENOSPC)?
-                .realloc(GFP_KERNEL_ACCOUNT)?;
+                .realloc(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
             ids.pool.grow(grown);
         }
     }
