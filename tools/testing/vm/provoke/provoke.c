@@ -14,6 +14,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/string.h>
 
 static char *kind = "";
@@ -101,6 +102,25 @@ static void provoke_sleep_in_atomic(void)
 	preempt_enable();
 }
 
+/* Two processors that count together, without asking each other. */
+static int counted;
+
+static void count_for_a_while(void *unused)
+{
+	unsigned int i;
+
+	for (i = 0; i < 500000; i++) {
+		counted++;
+		barrier();
+	}
+}
+
+static void provoke_data_race(void)
+{
+	on_each_cpu(count_for_a_while, NULL, 1);
+	pr_info("counted to %d\n", counted);
+}
+
 static void provoke_undefined(void)
 {
 	static int bits = 40;
@@ -123,6 +143,7 @@ static const struct {
 	{ "leak", provoke_leak },
 	{ "sleep-in-atomic", provoke_sleep_in_atomic },
 	{ "undefined", provoke_undefined },
+	{ "data-race", provoke_data_race },
 };
 
 static int __init provoke_init(void)
