@@ -5,6 +5,7 @@
 #ifndef SAMPLES_IOMMUFD_VFIO_PCI_H
 #define SAMPLES_IOMMUFD_VFIO_PCI_H
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +21,7 @@
 #include <linux/vfio.h>
 
 /* Parts of a device are told apart by bits of the file's offset beyond the 32nd. */
-_Static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
+static_assert(sizeof(off_t) == 8, "compile with -D_FILE_OFFSET_BITS=64");
 
 /* First line of a file in the sysfs folder of a PCI device. */
 static inline void pci_sysfs_line(const char *address, const char *name, char *line, int size)

@@ -69,7 +69,7 @@ static inline bool write_arrives(struct __test_metadata *_metadata, struct edu *
 	if (!memcmp(memory, pattern, DMA_SIZE))
 		return true;
 	EXPECT_EQ(0, memcmp(memory, nothing, DMA_SIZE))
-		TH_LOG("something else arrived from 0x%" PRIx64, iova);
+		TH_LOG("something else arrived from 0x%llx", (unsigned long long)iova);
 	return false;
 }
 

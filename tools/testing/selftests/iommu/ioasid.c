@@ -417,13 +417,13 @@ TEST_F(space, map_read_only_memory)
 
 TEST_F(space, map_more_than_there_is)
 {
-	uint64_t size;
+	unsigned long long size;
 	int ret;
 
 	for (size = 1ULL << 40; size; size <<= 1) {
 		ret = ioasid_map(self->fd, self->ioasid, self->memory, IOVA, size, IOASID_RW);
 		EXPECT_TRUE(ret == -EFAULT || ret == -ENOMEM)
-			TH_LOG("size 0x%" PRIx64 ": %d", size, ret);
+			TH_LOG("size 0x%llx: %d", size, ret);
 	}
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_OK(MAP(0, 0, SPACE_PAGES));

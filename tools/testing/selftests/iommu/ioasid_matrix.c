@@ -160,7 +160,7 @@ TEST_F(machine, ranges)
 /* --- registers ------------------------------------------------------------------- */
 
 /* The number in a file of the first IOMMU in sysfs, in hexadecimal; false if there is none. */
-static bool iommu_register(const char *name, uint64_t *value)
+static bool iommu_register(const char *name, unsigned long long *value)
 {
 	DIR *dir = opendir("/sys/class/iommu");
 	struct dirent *entry;
@@ -173,7 +173,7 @@ static bool iommu_register(const char *name, uint64_t *value)
 		file = fopen(path, "r");
 		if (!file)
 			continue;
-		found = fscanf(file, "%" SCNx64, value) == 1;
+		found = fscanf(file, "%llx", value) == 1;
 		fclose(file);
 	}
 	if (dir)
@@ -212,7 +212,7 @@ static void expect_amd(struct __test_metadata *_metadata, struct iommu_device_in
 TEST_F(machine, registers)
 {
 	struct iommu_device_info *info;
-	uint64_t cap, ecap, efr;
+	unsigned long long cap, ecap, efr;
 	bool intel, amd;
 
 	intel = iommu_register("intel-iommu/cap", &cap) &&

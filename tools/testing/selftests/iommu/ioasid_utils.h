@@ -6,7 +6,6 @@
 #ifndef SELFTESTS_IOMMU_IOASID_UTILS_H
 #define SELFTESTS_IOMMU_IOASID_UTILS_H
 
-#include <inttypes.h>
 #include <limits.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
