@@ -133,6 +133,8 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     } else {
         return Err(EINVAL);
     };
+    // What cannot be written to should fail before anything is cut, not after.
+    user::write_u64(arg, SIZE, cmd.size)?;
     let all = cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0;
     if !all && !ioas.large_pages()? {
         // This is type1 without v2.

@@ -209,6 +209,7 @@ TEST_F(container, type1_cuts)
 	struct vfio_iommu_type1_dma_unmap odd = {
 		.argsz = sizeof(odd), .iova = IOVA, .size = PAGE + 1,
 	};
+	struct vfio_iommu_type1_dma_unmap *constant = pages(1);
 	char *memory;
 
 	ASSERT_OK(join(self->group, self->fd));
@@ -233,6 +234,12 @@ TEST_F(container, type1_cuts)
 	odd.iova = IOVA + 1;
 	odd.size = 2 * PAGE - 1;
 	EXPECT_ERRNO(ENOENT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
+	/* Nor if the result cannot be told. */
+	*constant = odd;
+	constant->iova = IOVA + PAGE;
+	constant->size = PAGE;
+	ASSERT_EQ(0, mprotect(constant, PAGE, PROT_READ));
+	EXPECT_ERRNO(EFAULT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, constant));
 	EXPECT_NE(NULL, strstr(read_books(self->fd).fdinfo, " areas 1 "));
 	EXPECT_EQ(4, pinned_pages());
 	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
