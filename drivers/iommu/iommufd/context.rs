@@ -33,10 +33,12 @@ use crate::{
 use core::ops::Deref;
 use kernel::{
     bindings,
+    device::Device,
     id_pool::IdPool,
     new_mutex,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             ordering::Relaxed,
             AtomicFlag, //
@@ -55,6 +57,8 @@ pub(crate) struct Context {
     /// Where it can be looked at; given up first.
     _listing: Listing,
     objects: Arc<Objects>,
+    /// The device node, which stands for us where a device has to be named.
+    node: ARef<Device>,
 }
 
 impl Context {
@@ -63,13 +67,19 @@ impl Context {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(registry: &Arc<Registry>) -> Result<Arc<Self>> {
+    pub(crate) fn new(registry: &Arc<Registry>, node: &Device) -> Result<Arc<Self>> {
         let objects = Objects::new()?;
         let context = Self {
             _listing: Listing::new(registry.clone(), &objects)?,
             objects,
+            node: node.into(),
         };
         Ok(Arc::new(context, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The device node.
+    pub(crate) fn node(&self) -> &Device {
+        &self.node
     }
 }
 

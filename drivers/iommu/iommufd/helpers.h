@@ -2,7 +2,7 @@
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one access, or an optional operation that may not be there. What asks for
- * more is in a file of its own: leaf.c.
+ * more is in files of its own: leaf.c, bar.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -10,11 +10,13 @@
 #include <linux/types.h>
 
 struct device;
+struct dma_buf_attachment;
 struct folio;
 struct iommu_domain;
 struct iommu_iotlb_gather;
 struct mm_struct;
 struct page;
+struct phys_vec;
 struct scatterlist;
 struct user_struct;
 
@@ -41,6 +43,9 @@ bool iommufd_maps_single_pages(unsigned long addr);
  * holds a pin on @page, with which he has the whole folio.
  */
 unsigned int iommufd_leaf_order(unsigned long addr, const struct page *page, bool write);
+
+/* Where the BAR is that the dma-buf of @attach stands for; the dma-buf is locked. */
+int iommufd_bar_address(struct dma_buf_attachment *attach, struct phys_vec *bar);
 
 void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);

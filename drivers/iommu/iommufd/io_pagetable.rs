@@ -246,21 +246,28 @@ impl IoPagetable {
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
     /// * What faulting the memory in or an IOMMU driver says: `EOPNOTSUPP` for fs-DAX, for one.
     pub(crate) fn map(&self, range: IovaRange, request: &MapRequest<'_>) -> Result<u64> {
-        let mut spare = Spare::new()?;
+        let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
+        let payer = self.reserve(range, spare)?;
+        self.map_reserved(&domains, range, request, payer)
+    }
+
+    /// Takes `range` for a map that begins, and says who mapped last.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`.
+    fn reserve(&self, range: IovaRange, mut spare: Spare<Mapping>) -> Result<Option<Arc<Payer>>> {
         let mut space = self.space.lock();
         loop {
             spare = match space.areas.reserve(range, spare) {
-                Ok(()) => break,
+                Ok(()) => return Ok(space.payer.clone()),
                 Err((Conflict::Area, _)) => return Err(EEXIST),
                 Err((Conflict::Unmapping, spare)) => spare,
             };
             self.wait_for_unmap(&mut space);
         }
-        let payer = space.payer.clone();
-        drop(space);
-        self.map_reserved(&domains, range, request, payer)
     }
 
     fn map_reserved(
@@ -292,9 +299,7 @@ impl IoPagetable {
         request: &MapRequest<'_>,
         payer: Option<Arc<Payer>>,
     ) -> Result<Mapping> {
-        if !self.window.contains(&range) || !domains.accept(range) {
-            return Err(EINVAL);
-        }
+        self.check_range(domains, range)?;
         let payer = match payer.filter(|payer| payer.is_current()) {
             Some(payer) => payer,
             None => Payer::current()?,

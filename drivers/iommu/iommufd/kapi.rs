@@ -9,6 +9,7 @@
 pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod device;
+pub(crate) mod dmabuf;
 pub(crate) mod domain;
 pub(crate) mod hw_info;
 pub(crate) mod memfd;

@@ -50,6 +50,7 @@ mod access;
 mod areas;
 mod context;
 mod device;
+mod device_memory;
 mod domains;
 #[allow(unsafe_code)]
 mod exports;
@@ -81,7 +82,7 @@ module! {
     // Together they make udev create the node before the module is loaded, and the kernel load
     // it when the node is opened. The second has the number of `MINOR`.
     alias: ["devname:iommu", "char-major-10-249"],
-    imports_ns: ["IOMMUFD_INTERNAL"],
+    imports_ns: ["DMA_BUF", "IOMMUFD_INTERNAL"],
     params: {
         allow_unsafe_interrupts: bool {
             default: false,
@@ -125,7 +126,7 @@ impl MiscDevice for Context {
     type Ptr = Arc<Self>;
 
     fn open(_file: &File, node: &MiscDeviceRegistration<Self>) -> Result<Arc<Self>> {
-        Context::new(Node::shared(node)?)
+        Context::new(Node::shared(node)?, node.device())
     }
 
     fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {

@@ -7,6 +7,7 @@
 //! with the last area that has some of it.
 
 use crate::{
+    device_memory::DeviceMemory,
     iova::IovaRange,
     kapi::{
         access::{
@@ -17,14 +18,20 @@ use crate::{
             Charge,
             Payer, //
         },
-        domain::Prot,
+        domain::{
+            Domain,
+            Prot, //
+        },
         run::Span, //
     },
     pages::Runs,
 };
-use core::mem::{
-    size_of,
-    MaybeUninit, //
+use core::{
+    iter,
+    mem::{
+        size_of,
+        MaybeUninit, //
+    },
 };
 use kernel::{
     new_mutex,
@@ -52,6 +59,11 @@ pub(crate) enum Mapping {
     Own { memory: Memory, prot: Prot },
     /// A part of some memory that others may have as well.
     Part(Part),
+    /// Memory of a device, which knows the domains that it is in.
+    Device {
+        memory: KBox<DeviceMemory>,
+        prot: Prot,
+    },
 }
 
 // Every area has one: it has to be small.
@@ -117,24 +129,29 @@ impl Part {
 }
 
 impl Mapping {
-    fn runs(&self) -> &Runs {
+    /// What is pinned, if anything is, and how many of its pages come before what is mapped.
+    fn pinned(&self) -> Option<(&Runs, u64)> {
         match self {
-            Self::Own { memory, .. } => &memory.runs,
-            Self::Part(part) => &part.memory.runs,
+            Self::Own { memory, .. } => Some((&memory.runs, 0)),
+            Self::Part(part) => Some((&part.memory.runs, part.skip)),
+            Self::Device { .. } => None,
         }
     }
 
-    fn skip(&self) -> u64 {
+    /// The memory, if it is a device's.
+    pub(crate) fn device(&self) -> Option<&DeviceMemory> {
         match self {
-            Self::Own { .. } => 0,
-            Self::Part(part) => part.skip,
+            Self::Device { memory, .. } => Some(memory),
+            Self::Own { .. } | Self::Part(_) => None,
         }
     }
 
     /// What devices may do.
     pub(crate) fn prot(&self) -> Prot {
         match self {
-            Self::Own { prot, .. } | Self::Part(Part { prot, .. }) => *prot,
+            Self::Own { prot, .. } | Self::Part(Part { prot, .. }) | Self::Device { prot, .. } => {
+                *prot
+            }
         }
     }
 
@@ -142,7 +159,7 @@ impl Mapping {
     pub(crate) fn payer(&self) -> Option<&Arc<Payer>> {
         match self {
             Self::Own { memory, .. } => Some(memory.charge.payer()),
-            Self::Part(_) => None,
+            Self::Part(_) | Self::Device { .. } => None,
         }
     }
 
@@ -151,45 +168,74 @@ impl Mapping {
         match self {
             Self::Own { memory, .. } => memory.charge.is_limited(),
             Self::Part(part) => part.memory.charge.lock().is_limited(),
+            Self::Device { .. } => false,
         }
     }
 
-    /// Shows what is charged for the memory to `look`, which may have another one pay.
-    pub(crate) fn with_charge<R>(&mut self, look: impl FnOnce(&mut Charge) -> R) -> R {
+    /// Shows what is charged for the memory, if anything is, to `look`, which may have another one
+    /// pay.
+    pub(crate) fn with_charge<R>(&mut self, look: impl FnOnce(&mut Charge) -> R) -> Option<R> {
         match self {
-            Self::Own { memory, .. } => look(&mut memory.charge),
-            Self::Part(part) => look(&mut part.memory.charge.lock()),
+            Self::Own { memory, .. } => Some(look(&mut memory.charge)),
+            Self::Part(part) => Some(look(&mut part.memory.charge.lock())),
+            Self::Device { .. } => None,
         }
     }
 
-    /// In how many pieces the memory is that all or a part of is mapped.
+    /// In how many pieces the memory is that all or a part of is mapped; none if it was taken
+    /// back.
     pub(crate) fn run_count(&self) -> u64 {
-        self.runs().count() as u64
+        match self.device() {
+            Some(device) => u64::from(!device.is_revoked()),
+            None => self.pinned().map_or(0, |(runs, _)| runs.count() as u64),
+        }
     }
 
     /// All of the memory, if nobody else has it.
     pub(crate) fn whole(&self) -> Option<&Runs> {
         match self {
             Self::Own { memory, .. } => Some(&memory.runs),
-            Self::Part(_) => None,
+            Self::Part(_) | Self::Device { .. } => None,
         }
     }
 
     /// What is mapped in `area`, which this is the content of: each span with its I/O address.
+    /// A device's memory is not among it.
     pub(crate) fn placed(&self, area: IovaRange) -> impl Iterator<Item = (u64, Span)> + '_ {
-        self.runs().placed(self.skip(), area)
+        let pinned = self.pinned();
+        let mut placed = pinned.map(|(runs, skip)| runs.placed(skip, area));
+        iter::from_fn(move || placed.as_mut()?.next())
     }
 
-    /// The parts to unmap `area` in, which this is the content of.
+    /// The parts to unmap `area` in, which this is the content of. A device's memory is not
+    /// among it.
     pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
-        self.runs().strides(self.skip(), area)
+        let pinned = self.pinned();
+        let mut strides = pinned.map(|(runs, skip)| runs.strides(skip, area));
+        iter::from_fn(move || strides.as_mut()?.next())
+    }
+
+    /// Takes a device's memory out of `domain`, and returns what else is to be unmapped of
+    /// `area`, which this is the content of.
+    pub(crate) fn leave<'a>(
+        &'a self,
+        domain: &Domain,
+        area: IovaRange,
+    ) -> impl Iterator<Item = IovaRange> + use<'a> {
+        if let Some(device) = self.device() {
+            device.leave(domain);
+        }
+        self.strides(area)
     }
 
     /// Lists the pages of it that are mapped in `range`, which begins `skip` pages behind the area
-    /// that this is the content of.
+    /// that this is the content of. A device's memory has none.
     pub(crate) fn list_pages(&self, skip: u64, range: IovaRange, slots: &mut PageSlots<'_>) {
+        let Some((runs, before)) = self.pinned() else {
+            return;
+        };
         let mut left = page_count(range);
-        for (run, skipped) in self.runs().after(self.skip().wrapping_add(skip)) {
+        for (run, skipped) in runs.after(before.wrapping_add(skip)) {
             left -= run.list(skipped, left, slots);
             if left == 0 {
                 return;
@@ -201,12 +247,13 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// `EPERM`: it may not be written to.
+    /// `EPERM`: it may not be written to. `EINVAL`: it is a device's.
     pub(crate) fn copy(&self, from: u64, len: u64, buffer: &mut Buffer<'_>) -> Result {
-        let first_page = self.skip().wrapping_add(from >> PAGE_SHIFT);
+        let (runs, before) = self.pinned().ok_or(EINVAL)?;
+        let first_page = before.wrapping_add(from >> PAGE_SHIFT);
         let mut offset = from % PAGE_SIZE as u64;
         let mut left = len;
-        for (run, skipped) in self.runs().after(first_page) {
+        for (run, skipped) in runs.after(first_page) {
             left -= run.copy((skipped << PAGE_SHIFT) + offset, left, buffer)?;
             offset = 0;
             if left == 0 {
@@ -221,7 +268,7 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; nothing has changed then.
+    /// `ENOMEM`; `EINVAL`: it is a device's. Nothing has changed then.
     pub(crate) fn cut_off(&mut self, len: u64) -> Result<Self> {
         let npages = len >> PAGE_SHIFT;
         match self {
@@ -234,11 +281,13 @@ impl Mapping {
                 })
             }
             Self::Part(part) => Ok(Self::Part(part.after(npages))),
+            Self::Device { .. } => Err(EINVAL),
         }
     }
 
-    /// Makes what it holds a part of shared memory, if it is not that already.
-    pub(crate) fn share(self, room: SharedRoom) -> Part {
+    /// Makes what it holds a part of shared memory, if it is not that already. A device's memory
+    /// cannot be shared.
+    pub(crate) fn share(self, room: SharedRoom) -> Result<Part, Self> {
         match self {
             Self::Own { memory, prot } => {
                 let Memory { runs, charge } = memory;
@@ -246,13 +295,14 @@ impl Mapping {
                     runs,
                     charge <- new_mutex!(charge, "iommufd_charge"),
                 }));
-                Part {
+                Ok(Part {
                     memory: shared.into(),
                     skip: 0,
                     prot,
-                }
+                })
             }
-            Self::Part(part) => part,
+            Self::Part(part) => Ok(part),
+            Self::Device { .. } => Err(self),
         }
     }
 }
@@ -262,9 +312,11 @@ impl Mapping {
 pub(crate) struct Usage {
     /// Number of areas.
     pub(crate) areas: u64,
-    /// Bytes mapped, all of them pinned.
+    /// Bytes mapped.
     pub(crate) bytes: u64,
-    /// Those of them whose memory counts against a limit.
+    /// Those of them that are pinned: all but devices' own memory.
+    pub(crate) pinned: u64,
+    /// Those of these that count against a limit.
     pub(crate) charged: u64,
 }
 
@@ -273,6 +325,9 @@ impl Usage {
     pub(crate) fn add(&mut self, area: IovaRange, mapping: &Mapping) {
         self.areas = self.areas.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(area.len());
+        if mapping.device().is_none() {
+            self.pinned = self.pinned.wrapping_add(area.len());
+        }
         if mapping.is_limited() {
             self.charged = self.charged.wrapping_add(area.len());
         }
@@ -282,6 +337,7 @@ impl Usage {
     pub(crate) fn subtract(&mut self, other: &Self) {
         self.areas = self.areas.wrapping_sub(other.areas);
         self.bytes = self.bytes.wrapping_sub(other.bytes);
+        self.pinned = self.pinned.wrapping_sub(other.pinned);
         self.charged = self.charged.wrapping_sub(other.charged);
     }
 }

@@ -72,7 +72,7 @@ fn ioas(id: u32, ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
         snoop,
         usage.areas,
         usage.bytes >> 10,
-        usage.bytes >> PAGE_SHIFT,
+        usage.pinned >> PAGE_SHIFT,
         usage.charged >> 10,
     )
 }

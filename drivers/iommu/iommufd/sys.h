@@ -4,6 +4,7 @@
  * interfaces of the IOMMU core that the kernel crate has no bindings for, our
  * tracepoints and our helpers.
  */
+#include <linux/dma-buf.h>
 #include <linux/iommufd.h>
 #include <linux/iommufd_ioasid.h>
 #include <iommu-priv.h>

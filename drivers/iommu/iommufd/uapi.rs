@@ -189,6 +189,7 @@ impl VfioMap {
         Prot {
             read: self.flags & VFIO_DMA_MAP_FLAG_READ != 0,
             write: self.flags & VFIO_DMA_MAP_FLAG_WRITE != 0,
+            mmio: false,
         }
     }
 }

@@ -20,3 +20,4 @@ text:
 	.asciz "booted from the drive\nverdict: good\n"
 	.org 510
 	.short 0xaa55
+	.section .note.GNU-stack, "", @progbits

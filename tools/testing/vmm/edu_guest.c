@@ -23,6 +23,7 @@
 #define PCI_DEVICES 32
 
 #define EDU 0x11e81234U
+#define EDU_LIVENESS 0x04
 #define EDU_DMA_SOURCE 0x80
 #define EDU_DMA_TARGET 0x88
 #define EDU_DMA_COUNT 0x90
@@ -97,11 +98,12 @@ static void config_write(int device, int offset, uint32_t value)
 	out32(PCI_CONFIG_DATA, value);
 }
 
-static void dma(volatile uint32_t *edu, uint32_t source, uint32_t target, uint32_t direction)
+static void dma(volatile uint32_t *edu, uint32_t source, uint32_t target, uint32_t count,
+		uint32_t direction)
 {
 	edu[EDU_DMA_SOURCE / 4] = source;
 	edu[EDU_DMA_TARGET / 4] = target;
-	edu[EDU_DMA_COUNT / 4] = EDU_BUFFER_SIZE;
+	edu[EDU_DMA_COUNT / 4] = count;
 	edu[EDU_DMA_COMMAND / 4] = EDU_DMA_START | direction;
 	while (edu[EDU_DMA_COMMAND / 4] & EDU_DMA_START)
 		;
@@ -109,12 +111,12 @@ static void dma(volatile uint32_t *edu, uint32_t source, uint32_t target, uint32
 
 static void dma_from(volatile uint32_t *edu, uint32_t source)
 {
-	dma(edu, source, EDU_BUFFER, 0);
+	dma(edu, source, EDU_BUFFER, EDU_BUFFER_SIZE, 0);
 }
 
 static void dma_to(volatile uint32_t *edu, uint32_t target)
 {
-	dma(edu, EDU_BUFFER, target, EDU_DMA_TO_MEMORY);
+	dma(edu, EDU_BUFFER, target, EDU_BUFFER_SIZE, EDU_DMA_TO_MEMORY);
 }
 
 static void fill(uint32_t address, uint8_t first)
@@ -198,10 +200,25 @@ static bool test(volatile uint32_t *edu)
 	return good;
 }
 
+/* A register whose value is the opposite of what was written to it: by another device. */
+static bool is_reached(volatile uint32_t *edu, volatile uint32_t *other, uint32_t memory)
+{
+	uint32_t liveness = (uintptr_t)&other[EDU_LIVENESS / 4];
+	bool good;
+
+	fill(memory, 6);
+	dma_from(edu, memory);
+	dma(edu, EDU_BUFFER, liveness, 4, EDU_DMA_TO_MEMORY);
+	good = other[EDU_LIVENESS / 4] == ~*(volatile uint32_t *)memory;
+	say(good ? "DMA between devices: good\n" : "DMA between devices: bad\n");
+	return good;
+}
+
+/* Called by start.S. */
 void main(void);
 void main(void)
 {
-	volatile uint32_t *edu;
+	volatile uint32_t *edu, *other = 0;
 	int device, found = 0;
 	bool good = true;
 
@@ -214,20 +231,9 @@ void main(void)
 		config_write(device, PCI_COMMAND, PCI_COMMAND_MEMORY_MASTER);
 		say_at("edu with its registers at ", (uintptr_t)edu, "\n");
 		good &= test(edu);
+		if (other)
+			good &= is_reached(edu, other, 2 * MIB);
+		other = edu;
 	}
 	say(found && good ? "verdict: good\n" : "verdict: bad\n");
 }
-
-/* What the loader looks for, and where it jumps to. */
-asm(".section .multiboot, \"a\"\n"
-    ".long 0x1badb002, 0, -0x1badb002\n"
-    ".text\n"
-    ".globl start\n"
-    "start:\n"
-    "	mov $stack_end, %esp\n"
-    "	call main\n"
-    "1:	hlt\n"
-    "	jmp 1b\n"
-    ".bss\n"
-    ".skip 4096\n"
-    "stack_end:\n");

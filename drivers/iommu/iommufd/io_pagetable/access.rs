@@ -132,7 +132,7 @@ fn whole_pages(part: IovaRange) -> Option<IovaRange> {
 fn check(pins: &Pins, mapping: &Mapping, part: IovaRange, write: bool) -> Result {
     let prot = mapping.prot();
     match if write { prot.write } else { prot.read } {
-        _ if pins.is_closed(part) => Err(EINVAL),
+        _ if pins.is_closed(part) || mapping.device().is_some() => Err(EINVAL),
         true => Ok(()),
         false => Err(EPERM),
     }
@@ -163,7 +163,7 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// * `EINVAL`: it does not begin with a page, or is being unmapped.
+    /// * `EINVAL`: it does not begin with a page, is being unmapped, or a device's own.
     /// * `EPERM`: not mapped for that.
     /// * `ENOENT`: there is a hole. `ENOMEM`.
     pub(crate) fn pin(&self, range: IovaRange, mut slots: PageSlots<'_>, write: bool) -> Result {

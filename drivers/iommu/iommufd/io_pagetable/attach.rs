@@ -303,7 +303,7 @@ impl IoPagetable {
     }
 
     /// Maps every area into a domain that no device uses yet. No map or unmap is under way.
-    fn fill_domain(&self, domains: &Domains, domain: &Domain) -> Result {
+    fn fill_domain(&self, domains: &Domains, domain: &Arc<Domain>) -> Result {
         let space = self.space.lock();
         let mut result = Ok(());
         let mut filled = 0;
@@ -319,7 +319,7 @@ impl IoPagetable {
         }
         if result.is_err() {
             for (range, mapping) in space.areas.live().take(filled) {
-                domain.unmap(mapping.strides(range));
+                domain.unmap(mapping.leave(domain, range));
             }
         }
         result
@@ -331,7 +331,7 @@ impl IoPagetable {
         let strides = space
             .areas
             .live()
-            .flat_map(|(range, mapping)| mapping.strides(range));
+            .flat_map(|(range, mapping)| mapping.leave(domain, range));
         domain.unmap(strides);
     }
 
@@ -412,7 +412,15 @@ impl Regions {
 }
 
 /// Maps one area into one domain, all of it or nothing.
-fn fill_area(domains: &Domains, domain: &Domain, range: IovaRange, mapping: &Mapping) -> Result {
+fn fill_area(
+    domains: &Domains,
+    domain: &Arc<Domain>,
+    range: IovaRange,
+    mapping: &Mapping,
+) -> Result {
+    if let Some(device) = mapping.device() {
+        return device.enter(domains, domain, range, mapping.prot());
+    }
     let mut next = range.first();
     let mut step = |len: u64, mapped: Result| {
         if let (Err(_), Some(done)) = (mapped, IovaRange::until(range.first(), next)) {

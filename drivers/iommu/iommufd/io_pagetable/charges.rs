@@ -21,7 +21,9 @@ impl IoPagetable {
         let mut space = self.space.lock();
         for mapping in space.areas.contents_mut() {
             task::breathe()?;
-            mapping.with_charge(|charge| takeover.note(charge))?;
+            mapping
+                .with_charge(|charge| takeover.note(charge))
+                .transpose()?;
         }
         Ok(())
     }

@@ -40,7 +40,7 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: it has holes. `ENOMEM`, `EINTR`.
+    /// `ENOENT`: it has holes. `EOPNOTSUPP`: some of it is a device's. `ENOMEM`, `EINTR`.
     pub(crate) fn parts(&self, range: IovaRange) -> Result<Parts> {
         let mut parts = KVVec::new();
         let mut rest = Some(range);
@@ -58,13 +58,17 @@ impl IoPagetable {
     fn share(&self, iova: u64, room: SharedRoom) -> Result<(IovaRange, Part)> {
         let mut space = self.space.lock();
         let (area, _) = space.areas.live_at(iova).ok_or(ENOENT)?;
-        let mut shared = None;
+        let mut shared = Err(EOPNOTSUPP);
         space.areas.change(area.last(), |mapping| {
-            let part = mapping.share(room);
-            shared = Some(part.clone());
-            Mapping::Part(part)
+            mapping.share(room).map_or_else(
+                |device| device,
+                |part| {
+                    shared = Ok(part.clone());
+                    Mapping::Part(part)
+                },
+            )
         });
-        Ok((area, shared.ok_or(ENOENT)?))
+        Ok((area, shared?))
     }
 
     /// Maps parts of memory one behind the other, and says where.

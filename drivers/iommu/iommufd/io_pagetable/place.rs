@@ -12,18 +12,27 @@ use crate::{
         Conflict,
         Spare, //
     },
+    device_memory::DeviceMemory,
     domains::{
         Allowed,
         Domains, //
     },
     iova::IovaRange,
+    kapi::{
+        account::Payer,
+        domain::Prot, //
+    },
+    mapping::Mapping,
 };
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
-    sync::lock::{
-        mutex::MutexBackend,
-        Guard, //
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc, //
     },
 };
 
@@ -53,17 +62,68 @@ impl IoPagetable {
     ) -> Result<(IovaRange, u64)> {
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
-        self.check_alive()?;
-        let usable = self.usable_for(&domains, &place)?;
+        let (range, payer) = self.reserve_at(&domains, &place, spare)?;
+        let runs = self.map_reserved(&domains, range, request, payer)?;
+        Ok((range, runs))
+    }
+
+    /// Maps a device's memory, and says where.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::map_at`], but for those about memory of userspace.
+    pub(crate) fn map_device(
+        &self,
+        place: Place,
+        memory: DeviceMemory,
+        prot: Prot,
+    ) -> Result<IovaRange> {
+        let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
+        let spare = Spare::new()?;
+        let domains = self.domains.read_killable()?;
+        let (range, _) = self.reserve_at(&domains, &place, spare)?;
+        let mut slots = domains.list.iter();
+        let entered = slots.try_for_each(|slot| memory.enter(&domains, &slot.domain, range, prot));
+        if let Err(e) = entered {
+            // Out of the domains that it is in, before somebody else gets the range.
+            drop(memory);
+            self.space.lock().areas.release(range);
+            return Err(e);
+        }
         let mut space = self.space.lock();
-        let range = self.find(&mut space, &domains, &usable, &place)?;
+        space.publish(range, Mapping::Device { memory, prot });
+        Ok(range)
+    }
+
+    /// Takes a range for a map that begins, and says who mapped last.
+    fn reserve_at(
+        &self,
+        domains: &Domains,
+        place: &Place,
+        spare: Spare<Mapping>,
+    ) -> Result<(IovaRange, Option<Arc<Payer>>)> {
+        self.check_alive()?;
+        if let Place::At(range) = *place {
+            self.check_range(domains, range)?;
+            return Ok((range, self.reserve(range, spare)?));
+        }
+        let usable = self.usable_for(domains, place)?;
+        let mut space = self.space.lock();
+        let range = self.find(&mut space, domains, &usable, place)?;
         if space.areas.reserve(range, spare).is_err() {
             return Err(EEXIST);
         }
-        let payer = space.payer.clone();
-        drop(space);
-        let runs = self.map_reserved(&domains, range, request, payer)?;
-        Ok((range, runs))
+        Ok((range, space.payer.clone()))
+    }
+
+    /// # Errors
+    ///
+    /// `EINVAL`: it is outside the window, a domain's aperture, or inside a reserved region.
+    pub(super) fn check_range(&self, domains: &Domains, range: IovaRange) -> Result {
+        if !self.window.contains(&range) || !domains.accept(range) {
+            return Err(EINVAL);
+        }
+        Ok(())
     }
 
     /// Where an address could be chosen, if one must be.
@@ -87,9 +147,7 @@ impl IoPagetable {
         loop {
             let found = match *place {
                 Place::At(range) => {
-                    if !self.window.contains(&range) || !domains.accept(range) {
-                        return Err(EINVAL);
-                    }
+                    self.check_range(domains, range)?;
                     match space.areas.conflict(range) {
                         None => return Ok(range),
                         Some(Conflict::Area) => Err(EEXIST),

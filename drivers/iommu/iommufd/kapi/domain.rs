@@ -44,12 +44,19 @@ pub(crate) struct Prot {
     pub(crate) read: bool,
     /// Devices may write.
     pub(crate) write: bool,
+    /// It is a device's own memory.
+    pub(crate) mmio: bool,
 }
 
 impl Prot {
-    /// As the IOMMU core wants it; accesses snoop the CPU's caches, as with both peers.
+    /// As the IOMMU core wants it; accesses snoop the CPU's caches, as with both peers, but for
+    /// those to other devices.
     fn bits(self) -> c_int {
-        let mut bits = bindings::IOMMU_CACHE;
+        let mut bits = if self.mmio {
+            bindings::IOMMU_MMIO
+        } else {
+            bindings::IOMMU_CACHE
+        };
         if self.read {
             bits |= bindings::IOMMU_READ;
         }

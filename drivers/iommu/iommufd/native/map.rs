@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     context::Context,
+    device_memory::DeviceMemory,
     io_pagetable::{
         place::Place,
         MapRequest,
@@ -17,6 +18,7 @@ use crate::{
     ioas::Ioas,
     iova::IovaRange,
     kapi::{
+        dmabuf::DmaBuf,
         domain::Prot,
         trace, //
     },
@@ -60,6 +62,7 @@ fn prot(flags: u32, numbers: &[u64]) -> Result<Prot> {
     Ok(Prot {
         read: flags & IOMMU_IOAS_MAP_READABLE != 0,
         write: flags & IOMMU_IOAS_MAP_WRITEABLE != 0,
+        mmio: false,
     })
 }
 
@@ -162,6 +165,12 @@ impl Command for IoasMapFile {
         let prot = prot(self.flags, &[self.iova, self.length])?;
         let ioas = ctx.ioas(self.ioas_id)?;
         IovaRange::with_len(self.start, self.length)?;
+        if let Some(buf) = DmaBuf::of_fd(self.fd) {
+            let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
+            let place = place(fixed(self.flags, self.iova), self.length, self.start)?;
+            let range = ioas.map_device(place, memory, prot)?;
+            return tell(reply, offset_of!(Self, iova), &ioas, range);
+        }
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
         let file = LocalFile::fget(fd)?;
         if prot.write && file.flags() & O_ACCMODE == O_RDONLY {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of devices: the BARs that VFIO gives to other devices' DMA as dma-bufs.
+//!
+//! Nobody pins it, or pays for it, and it can be taken back: VFIO does so before the BAR stops
+//! to answer, because of a reset for one. The area stays, with nothing behind it, until it is
+//! unmapped.
+//!
+//! Which domains it is in has a lock of its own: whoever takes it back holds locks under which
+//! those of an address space cannot be taken. It comes after all of these, and is held
+//! while a domain is changed.
+
+use crate::{
+    domains::Domains,
+    iova::IovaRange,
+    kapi::{
+        dmabuf::{
+            Attachment,
+            DmaBuf,
+            Importer, //
+        },
+        domain::{
+            Domain,
+            Prot, //
+        },
+        run::Span, //
+    },
+};
+use core::iter;
+use kernel::{
+    device::Device,
+    new_mutex,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+/// A part of a BAR. Dropping it takes it out of every domain.
+pub(crate) struct DeviceMemory {
+    attachment: Attachment<Places>,
+    span: Span,
+}
+
+/// Where a device's memory is mapped; nowhere for ever, once it was taken back.
+#[pin_data]
+struct Places {
+    #[pin]
+    list: Mutex<Option<KVec<Place>>>,
+}
+
+struct Place {
+    domain: Arc<Domain>,
+    range: IovaRange,
+}
+
+impl Importer for Places {
+    fn revoke(&self) {
+        let mut list = self.list.lock();
+        for place in list.take().into_iter().flatten() {
+            place.domain.unmap(iter::once(place.range));
+        }
+    }
+}
+
+impl DeviceMemory {
+    /// `len` bytes from `start` on of what `buf` stands for, to be used on behalf of `dev`.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: there are fewer bytes, or they are not made of pages.
+    /// * Those of [`Attachment::new`] and [`Attachment::bar`].
+    pub(crate) fn new(dev: &Device, buf: DmaBuf, start: u64, len: u64) -> Result<Self> {
+        let is_inside = |all: u64| start.checked_add(len).is_some_and(|end| end <= all);
+        if len == 0 || !is_inside(buf.len()) {
+            return Err(EINVAL);
+        }
+        let list = Arc::pin_init(
+            pin_init!(Places {
+                list <- new_mutex!(Some(KVec::new()), "iommufd_device_memory"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let attachment = Attachment::new(buf, dev, list)?;
+        let bar = attachment.bar()?;
+        let address = bar.address.checked_add(start).ok_or(EINVAL)?;
+        if !is_inside(bar.len) || (address | len) % PAGE_SIZE as u64 != 0 {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            attachment,
+            span: Span {
+                pfn: address >> PAGE_SHIFT,
+                npages: len >> PAGE_SHIFT,
+            },
+        })
+    }
+
+    fn places(&self) -> &Places {
+        self.attachment.importer()
+    }
+
+    /// Whether it was taken back.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.places().list.lock().is_none()
+    }
+
+    /// Maps it into one of `domains` as `range`, unless it was taken back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Domain::map`].
+    pub(crate) fn enter(
+        &self,
+        domains: &Domains,
+        domain: &Arc<Domain>,
+        range: IovaRange,
+        prot: Prot,
+    ) -> Result {
+        let mut list = self.places().list.lock();
+        let Some(list) = &mut *list else {
+            return Ok(());
+        };
+        let place = Place {
+            domain: domain.clone(),
+            range,
+        };
+        list.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let prot = Prot { mmio: true, ..prot };
+        domains.map_span_into(domain, range.first(), self.span, prot)?;
+        // There is room.
+        Ok(list.push(place, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Takes it out of a domain.
+    pub(crate) fn leave(&self, domain: &Domain) {
+        let mut list = self.places().list.lock();
+        let Some(list) = &mut *list else { return };
+        list.retain(|place| {
+            let stays = !core::ptr::eq(&*place.domain, domain);
+            if !stays {
+                domain.unmap(iter::once(place.range));
+            }
+            stays
+        });
+    }
+}
+
+impl Drop for DeviceMemory {
+    fn drop(&mut self) {
+        self.places().revoke();
+    }
+}

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices that reach each other: the BAR of one, as a dma-buf of VFIO's, in the
+ * address space of another.
+ */
+#include <pthread.h>
+
+#include "ioasid_pair.h"
+#include "iommufd_calls.h"
+
+/* Newer than what is installed, maybe. */
+#ifndef VFIO_DEVICE_FEATURE_DMA_BUF
+#define VFIO_DEVICE_FEATURE_DMA_BUF 11
+#endif
+
+#define UDMABUF_CREATE _IOW('u', 0x42, struct udmabuf_create_arg)
+
+struct udmabuf_create_arg {
+	uint32_t memfd;
+	uint32_t flags;
+	uint64_t offset;
+	uint64_t size;
+};
+
+/* Device A is the one that does DMA, B the one whose registers it accesses. */
+#define BAR_IOVA 0x80000000UL
+
+FIXTURE(peer)
+{
+	struct pair pair;
+	int ioas;
+	int buf;	/* all of B's BAR */
+};
+
+/* A part of B's BAR 0, or a negative errno. */
+static int bar_part(struct pair *p, uint64_t offset, uint64_t length)
+{
+	struct {
+		struct vfio_device_feature feature;
+		uint32_t region_index;
+		uint32_t open_flags;
+		uint32_t flags;
+		uint32_t nr_ranges;
+		uint64_t offset;
+		uint64_t length;
+	} arg = {
+		.feature = {
+			.argsz = sizeof(arg),
+			.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+		},
+		.region_index = VFIO_PCI_BAR0_REGION_INDEX,
+		.open_flags = O_RDWR | O_CLOEXEC,
+		.nr_ranges = 1,
+		.offset = offset,
+		.length = length,
+	};
+
+	return call(p->edu[B].fd, VFIO_DEVICE_FEATURE, &arg);
+}
+
+FIXTURE_SETUP(peer)
+{
+	struct pair *p = &self->pair;
+
+	if (!pair_open(_metadata, p, OWN_GROUPS, NULL))
+		SKIP(return, NO_PAIR);
+	self->ioas = ioas_alloc(p->fd);
+	ASSERT_LT(0, self->ioas);
+	ASSERT_OK(ioas_map(p->fd, self->ioas, p->memory, 2 * PAGE, IOVA));
+	self->buf = bar_part(p, 0, p->edu[B].bar_size);
+	if (self->buf == -ENOTTY)
+		SKIP(return, "the kernel's VFIO gives no BAR away");
+	ASSERT_LE(0, self->buf);
+}
+
+FIXTURE_TEARDOWN(peer)
+{
+	close(self->buf);
+	pair_close(_metadata, &self->pair);
+}
+
+static uint32_t serial = 0x1234567;
+
+/* Whether A reaches the registers of B at @bar: both ways, or neither. */
+static bool reaches_peer(struct __test_metadata *_metadata, struct pair *p, uint64_t bar)
+{
+	volatile uint32_t *liveness = edu_reg32(&p->edu[B], EDU_REG_LIVENESS);
+	volatile uint32_t *memory = (uint32_t *)p->memory;
+	struct edu *edu = &p->edu[A];
+	bool wrote, read;
+
+	/* The register's value is the opposite of what is written to it. */
+	*liveness = 0;
+	*memory = ++serial;
+	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, IOVA, 0, 4));
+	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, bar + EDU_REG_LIVENESS, 0, 4));
+	wrote = *liveness == ~serial;
+	*liveness = ~serial;
+	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, bar + EDU_REG_LIVENESS, 4, 4));
+	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, IOVA, 4, 4));
+	read = *memory == serial;
+	EXPECT_EQ(wrote, read);
+	return wrote;
+}
+
+#define PEER_AT(bar) reaches_peer(_metadata, p, bar)
+#define MAP_BAR(file, start, length, iova) \
+	ioas_map_file(p->fd, self->ioas, file, start, length, iova)
+#define MAP_ALL() MAP_BAR(self->buf, 0, p->edu[B].bar_size, BAR_IOVA)
+#define UNMAP_ALL() ioas_unmap(p->fd, self->ioas, BAR_IOVA, p->edu[B].bar_size)
+#define ATTACH_A(pt) attach_pt(p->edu[A].fd, pt)
+
+/* Have device B answer at its BAR, or not. */
+static int set_memory(struct pair *p, bool on)
+{
+	struct vfio_region_info config = {
+		.argsz = sizeof(config),
+		.index = VFIO_PCI_CONFIG_REGION_INDEX,
+	};
+	uint16_t command = PCI_COMMAND_MASTER | (on ? PCI_COMMAND_MEMORY : 0);
+	int ret = call(p->edu[B].fd, VFIO_DEVICE_GET_REGION_INFO, &config);
+
+	if (ret)
+		return ret;
+	return pwrite(p->edu[B].fd, &command, 2, config.offset + PCI_COMMAND) == 2 ? 0 : -EIO;
+}
+
+TEST_F(peer, reaches_registers)
+{
+	struct pair *p = &self->pair;
+
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	ASSERT_OK(MAP_ALL());
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	/* It needs its dma-buf no more. */
+	close(self->buf);
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+}
+
+TEST_F(peer, domains_come_and_go)
+{
+	struct pair *p = &self->pair;
+	int hwpt;
+
+	ASSERT_OK(MAP_ALL());
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	hwpt = hwpt_alloc(p->fd, p->id[A], self->ioas, 0);
+	ASSERT_LT(0, hwpt);
+	EXPECT_EQ(hwpt, ATTACH_A(hwpt));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_OK(destroy(p->fd, hwpt));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	EXPECT_OK(vfio_detach(p->edu[A].fd));
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+}
+
+TEST_F(peer, parts)
+{
+	struct pair *p = &self->pair;
+	uint64_t size = p->edu[B].bar_size;
+	int part = bar_part(p, PAGE, 2 * PAGE);
+
+	ASSERT_LE(0, part);
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(self->buf, 0, size + PAGE, BAR_IOVA));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(self->buf, size, PAGE, BAR_IOVA));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(self->buf, 0, 0, BAR_IOVA));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(self->buf, 0, 512, BAR_IOVA));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(self->buf, 512, PAGE, BAR_IOVA));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(part, 0, 3 * PAGE, BAR_IOVA));
+	EXPECT_ERRNO(EEXIST, MAP_BAR(part, 0, PAGE, IOVA));
+	EXPECT_ERRNO(EINVAL, MAP_BAR(part, 0, PAGE, DOORBELLS));
+	/* The registers are in the first page. */
+	EXPECT_OK(MAP_BAR(part, 0, 2 * PAGE, BAR_IOVA));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	EXPECT_OK(MAP_BAR(self->buf, 0, PAGE, BAR_IOVA - PAGE));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA - PAGE));
+	EXPECT_EQ(PAGE, ioas_unmap(p->fd, self->ioas, BAR_IOVA - PAGE, PAGE));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA - PAGE));
+	close(part);
+}
+
+TEST_F(peer, read_only)
+{
+	struct pair *p = &self->pair;
+	struct iommu_ioas_map_file arg = map_file_arg(self->ioas, self->buf, 0, PAGE, BAR_IOVA);
+	volatile uint32_t *liveness = edu_reg32(&p->edu[B], EDU_REG_LIVENESS);
+
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	arg.flags = FIXED | IOMMU_IOAS_MAP_READABLE;
+	ASSERT_OK(call(p->fd, IOMMU_IOAS_MAP_FILE, &arg));
+	*liveness = 0;
+	ASSERT_OK(edu_dma(&p->edu[A], EDU_WRITES_MEMORY, BAR_IOVA + EDU_REG_LIVENESS, 0, 4));
+	EXPECT_EQ(~0U, *liveness);
+	memset(p->memory, 0, 8);
+	ASSERT_OK(edu_dma(&p->edu[A], EDU_READS_MEMORY, BAR_IOVA + EDU_REG_ID, 0, 4));
+	ASSERT_OK(edu_dma(&p->edu[A], EDU_WRITES_MEMORY, IOVA, 0, 4));
+	EXPECT_EQ(EDU_ID, *(uint32_t *)p->memory);
+}
+
+/* What is mapped, and what of that is pinned: two pages of memory. */
+static void expect_shown(struct __test_metadata *_metadata, struct pair *p, int ioas, int areas,
+			 unsigned long mapped_kb)
+{
+	char path[48], line[256], expected[128];
+	bool found = false;
+	FILE *file;
+
+	snprintf(expected, sizeof(expected),
+		 "ioasid:\t%d window 0x0-0xffffffffffffffff areas %d mapped %lu kB pinned 2 pages",
+		 ioas, areas, mapped_kb);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", p->fd);
+	file = fopen(path, "r");
+	ASSERT_NE(NULL, file);
+	while (!found && fgets(line, sizeof(line), file))
+		found = !strncmp(line, expected, strlen(expected));
+	fclose(file);
+	EXPECT_TRUE(found) TH_LOG("no line begins with: %s", expected);
+}
+
+TEST_F(peer, nothing_is_pinned)
+{
+	struct pair *p = &self->pair;
+	unsigned long kb = p->edu[B].bar_size / 1024;
+
+	expect_shown(_metadata, p, self->ioas, 1, 8);
+	ASSERT_OK(MAP_ALL());
+	expect_shown(_metadata, p, self->ioas, 2, 8 + kb);
+	EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	expect_shown(_metadata, p, self->ioas, 1, 8);
+}
+
+/* --- taking it back -------------------------------------------------------------- */
+
+TEST_F(peer, taken_back)
+{
+	struct pair *p = &self->pair;
+
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	ASSERT_OK(MAP_ALL());
+	ASSERT_TRUE(PEER_AT(BAR_IOVA));
+	ASSERT_OK(set_memory(p, false));
+	EXPECT_ERRNO(ENODEV, MAP_BAR(self->buf, 0, PAGE, IOVA + 4 * PAGE));
+	ASSERT_OK(set_memory(p, true));
+	/* It stays so: the range is taken, and nothing is there. */
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	EXPECT_ERRNO(EEXIST, MAP_ALL());
+	/* A domain that comes later has none of it either. */
+	EXPECT_OK(vfio_detach(p->edu[A].fd));
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	ASSERT_OK(MAP_ALL());
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+}
+
+TEST_F(peer, device_is_closed)
+{
+	struct pair *p = &self->pair;
+	uint64_t size = p->edu[B].bar_size;
+
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	ASSERT_OK(MAP_ALL());
+	ASSERT_TRUE(PEER_AT(BAR_IOVA));
+	edu_close(&p->edu[B]);
+	/* Somebody else has the device now: it is kept from A. */
+	ASSERT_OK(edu_open(&p->edu[B]));
+	ASSERT_LT(0, vfio_bind(p->edu[B].fd, p->fd));
+	ASSERT_OK(edu_start(&p->edu[B]));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	EXPECT_EQ((int64_t)size, ioas_unmap(p->fd, self->ioas, BAR_IOVA, size));
+}
+
+struct toggling {
+	struct pair *pair;
+	bool stop;
+};
+
+static void *toggle(void *arg)
+{
+	struct toggling *toggling = arg;
+
+	while (!__atomic_load_n(&toggling->stop, __ATOMIC_ACQUIRE)) {
+		set_memory(toggling->pair, false);
+		set_memory(toggling->pair, true);
+	}
+	return NULL;
+}
+
+/* Mapping, unmapping and attaching, while it is taken back all the time. */
+TEST_F(peer, race)
+{
+	struct pair *p = &self->pair;
+	struct toggling toggling = { .pair = p };
+	pthread_t thread;
+	int ret, i;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, toggle, &toggling));
+	for (i = 0; i < 200; i++) {
+		ret = MAP_ALL();
+		EXPECT_TRUE(!ret || ret == -ENODEV) TH_LOG("%d", ret);
+		if (i % 8 == 0)
+			EXPECT_LT(0, ATTACH_A(self->ioas));
+		if (!ret)
+			EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+		if (i % 8 == 4)
+			EXPECT_OK(vfio_detach(p->edu[A].fd));
+	}
+	__atomic_store_n(&toggling.stop, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	ASSERT_OK(MAP_ALL());
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+}
+
+/* --- what is not done ------------------------------------------------------------ */
+
+TEST_F(peer, not_copied)
+{
+	struct pair *p = &self->pair;
+	int other = ioas_alloc(p->fd);
+
+	ASSERT_LT(0, other);
+	ASSERT_OK(MAP_ALL());
+	EXPECT_ERRNO(EOPNOTSUPP, ioas_copy(p->fd, other, BAR_IOVA, self->ioas, BAR_IOVA, PAGE));
+	EXPECT_ERRNO(ENOENT, ioas_unmap(p->fd, other, BAR_IOVA, PAGE));
+}
+
+TEST_F(peer, other_dma_bufs)
+{
+	struct pair *p = &self->pair;
+	int udmabuf = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	int memory = memfd_create("peer", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct udmabuf_create_arg create = { .memfd = memory, .size = PAGE };
+	int buf;
+
+	ASSERT_LE(0, udmabuf);
+	ASSERT_OK(ftruncate(memory, PAGE));
+	ASSERT_OK(fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK));
+	buf = call(udmabuf, UDMABUF_CREATE, &create);
+	ASSERT_LE(0, buf);
+	EXPECT_ERRNO(EOPNOTSUPP, MAP_BAR(buf, 0, PAGE, BAR_IOVA));
+	close(buf);
+	close(memory);
+	close(udmabuf);
+}
+
+TEST_HARNESS_MAIN
