@@ -5,12 +5,19 @@
 //! KTAP.
 
 use iommufd_bindings::*;
-use iommufd_ioctls::IommuFd;
+use iommufd_ioctls::{IommuFd, IommufdIoas};
 use std::{
-    error::Error, fs, mem::size_of, path::PathBuf, process::ExitCode, sync::Arc, thread::sleep,
+    error::Error,
+    fs::{self, File},
+    mem::size_of,
+    os::fd::{AsRawFd, FromRawFd, RawFd},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    thread::sleep,
     time::Duration,
 };
-use vfio_ioctls::{VfioDevice, VfioIommufd, VfioOps};
+use vfio_ioctls::{VfioDevice, VfioIommufd, VfioOps, VfioRegionDmaRange};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
@@ -18,6 +25,7 @@ const PAGE: usize = 4096;
 const IOVA: u64 = 0x1000_0000;
 
 /// Where things are in edu's BAR 0, and where its buffer is for its DMA engine.
+const LIVENESS: u64 = 0x04;
 const DMA_SOURCE: u64 = 0x80;
 const DMA_TARGET: u64 = 0x88;
 const DMA_COUNT: u64 = 0x90;
@@ -32,14 +40,22 @@ struct Memory {
 
 impl Memory {
     fn new(size: usize) -> Result<Self> {
-        // SAFETY: A new mapping, of nothing in particular.
+        Self::map(size, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)
+    }
+
+    fn of_file(file: &File, size: usize) -> Result<Self> {
+        Self::map(size, libc::MAP_SHARED, file.as_raw_fd())
+    }
+
+    fn map(size: usize, flags: i32, fd: RawFd) -> Result<Self> {
+        // SAFETY: A new mapping, where nothing is.
         let start = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 size,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
+                flags,
+                fd,
                 0,
             )
         };
@@ -83,22 +99,45 @@ impl Drop for Memory {
     }
 }
 
-/// The sysfs folder of an edu device that is bound to vfio-pci.
-fn find_edu() -> Result<PathBuf> {
+/// A file in memory.
+fn memfd(size: usize) -> Result<File> {
+    // SAFETY: The name ends with a zero.
+    let fd = unsafe { libc::memfd_create(c"client".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // SAFETY: It was just made, and is nobody else's.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(size as u64)?;
+    Ok(file)
+}
+
+/// The sysfs folders of the edu devices that are bound to vfio-pci.
+fn find_edus() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir("/sys/bus/pci/drivers/vfio-pci")? {
         let path = entry?.path();
         if fs::read_to_string(path.join("device")).is_ok_and(|id| id.trim() == "0x11e8") {
-            return Ok(fs::canonicalize(path)?);
+            found.push(fs::canonicalize(path)?);
         }
     }
-    Err("there is no edu device that is bound to vfio-pci".into())
+    Ok(found)
 }
 
-fn dma(edu: &VfioDevice, source: u64, target: u64, to_memory: bool) -> Result {
+/// Edu device number `number`, in the address space of `vfio` if `attached`.
+fn edu(vfio: &Arc<VfioIommufd>, number: usize, attached: bool) -> Result<VfioDevice> {
+    let edus = find_edus()?;
+    let path = edus.get(number).ok_or("there are too few edu devices")?;
+    let edu = VfioDevice::new(path, vfio.clone() as Arc<dyn VfioOps>, attached)?;
+    enable(&edu);
+    Ok(edu)
+}
+
+fn dma(edu: &VfioDevice, source: u64, target: u64, count: u64, to_memory: bool) -> Result {
     let write = |register, value: u64| edu.region_write(0, &value.to_le_bytes(), register);
     write(DMA_SOURCE, source);
     write(DMA_TARGET, target);
-    write(DMA_COUNT, 256);
+    write(DMA_COUNT, count);
     write(DMA_COMMAND, 1 | u64::from(to_memory) << 1);
     for _ in 0..1000 {
         let mut command = [0; 8];
@@ -115,8 +154,8 @@ fn dma(edu: &VfioDevice, source: u64, target: u64, to_memory: bool) -> Result {
 fn carries(edu: &VfioDevice, memory: &Memory, iova: u64, first: u8) -> Result<bool> {
     memory.fill(0, 256, first);
     memory.fill(PAGE, 256, first.wrapping_add(1));
-    dma(edu, iova, BUFFER, false)?;
-    dma(edu, BUFFER, iova + PAGE as u64, true)?;
+    dma(edu, iova, BUFFER, 256, false)?;
+    dma(edu, BUFFER, iova + PAGE as u64, 256, true)?;
     Ok(memory.is(PAGE, 256, first))
 }
 
@@ -177,8 +216,7 @@ fn address_space() -> Result {
 fn device() -> Result {
     let vfio = Arc::new(VfioIommufd::new(Arc::new(IommuFd::new()?), None, None)?);
     let memory = Memory::new(16 * PAGE)?;
-    let edu = VfioDevice::new(&find_edu()?, vfio.clone() as Arc<dyn VfioOps>)?;
-    enable(&edu);
+    let edu = edu(&vfio, 0, true)?;
     // SAFETY: The memory is only looked at through raw pointers.
     unsafe { VfioOps::vfio_dma_map(&*vfio, IOVA, 16 * PAGE, memory.at(0)) }?;
     expect("DMA arrives", carries(&edu, &memory, IOVA, 7)?)?;
@@ -191,9 +229,66 @@ fn device() -> Result {
     expect("DMA is blocked", !carries(&edu, &memory, IOVA, 177)?)
 }
 
+/// A guest whose memory is a file, on a domain that the VMM has made.
+fn file_and_domain() -> Result {
+    let iommufd = Arc::new(IommuFd::new()?);
+    let ioas = Arc::new(IommufdIoas::new(iommufd.clone())?);
+    let vfio = Arc::new(VfioIommufd::new(iommufd.clone(), Some(ioas.clone()), None)?);
+    let file = memfd(16 * PAGE)?;
+    let memory = Memory::of_file(&file, 16 * PAGE)?;
+    ioas.map_file(file.as_raw_fd(), 0, 16 * PAGE as u64, IOVA, true)?;
+    let edu = edu(&vfio, 0, false)?;
+    expect("it is not attached", !carries(&edu, &memory, IOVA, 7)?)?;
+    let mut hwpt = iommu_hwpt_alloc {
+        size: size_of::<iommu_hwpt_alloc>() as u32,
+        dev_id: edu.iommufd_dev_id().ok_or("it is not bound")?,
+        pt_id: ioas.id(),
+        ..Default::default()
+    };
+    iommufd.alloc_iommu_hwpt(&mut hwpt)?;
+    edu.attach_hwpt(hwpt.out_hwpt_id)?;
+    expect("DMA arrives", carries(&edu, &memory, IOVA, 77)?)?;
+    ioas.unmap(IOVA, 16 * PAGE as u64)?;
+    expect("DMA is blocked", !carries(&edu, &memory, IOVA, 177)?)?;
+    edu.detach_hwpt()?;
+    Ok(iommufd.destroy_iommu_object(hwpt.out_hwpt_id)?)
+}
+
+/// One device writes to a register of another, whose value is the opposite.
+fn peers() -> Result {
+    let vfio = Arc::new(VfioIommufd::new(Arc::new(IommuFd::new()?), None, None)?);
+    let memory = Memory::new(PAGE)?;
+    let (edu, other) = (edu(&vfio, 0, true)?, edu(&vfio, 1, true)?);
+    let bar = VfioRegionDmaRange {
+        offset: 0,
+        length: PAGE as u64,
+    };
+    let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u32;
+    let exported = other.export_dma_buf(0, &[bar], flags)?;
+    let exported = exported.ok_or("VFIO gives no BAR away")?;
+    let at = IOVA + PAGE as u64;
+    // SAFETY: The memory is only looked at through raw pointers.
+    unsafe { VfioOps::vfio_dma_map(&*vfio, IOVA, PAGE, memory.at(0)) }?;
+    vfio.ioas()
+        .map_file(exported.as_raw_fd(), 0, PAGE as u64, at, true)?;
+    memory.fill(0, 4, 0x12);
+    dma(&edu, IOVA, BUFFER, 4, false)?;
+    dma(&edu, BUFFER, at + LIVENESS, 4, true)?;
+    let mut value = [0; 4];
+    other.region_read(0, &mut value, LIVENESS);
+    expect(
+        "it arrives",
+        value == [0x12, 0x13, 0x14, 0x15].map(|byte: u8| !byte),
+    )
+}
+
 fn main() -> ExitCode {
-    let tests: [(&str, fn() -> Result); 2] =
-        [("iommufd-ioctls", address_space), ("vfio-ioctls", device)];
+    let tests: [(&str, fn() -> Result); 4] = [
+        ("iommufd-ioctls", address_space),
+        ("vfio-ioctls", device),
+        ("memory in a file, a domain", file_and_domain),
+        ("from device to device", peers),
+    ];
     let mut code = ExitCode::SUCCESS;
     println!("KTAP version 1\n1..{}", tests.len());
     for (number, (name, test)) in (1..).zip(tests) {
