@@ -288,7 +288,9 @@ mod tests {
         allowed.add(range(20, 29)?)?;
         assert!(allowed.iter().eq([range(10, 39)?]));
         allowed.add(range(u64::MAX, u64::MAX)?)?;
-        assert!(allowed.iter().eq([range(10, 39)?, range(u64::MAX, u64::MAX)?]));
+        assert!(allowed
+            .iter()
+            .eq([range(10, 39)?, range(u64::MAX, u64::MAX)?]));
         Ok(())
     }
 }
