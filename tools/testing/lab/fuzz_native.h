@@ -250,7 +250,7 @@ static void fuzz_option(struct fuzz *f)
 		context_of(f, c)->per_process = seen.val64;
 }
 
-/* --- another process: the same one, which pays for everything already ---------------------------- */
+/* --- another process: the same one, which pays for everything already ------------------- */
 
 static bool has_only_files(const struct context *context)
 {

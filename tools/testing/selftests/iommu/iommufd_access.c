@@ -502,7 +502,7 @@ TEST_F(access, what_cannot_be_read_or_written)
 
 TEST_F(access, moves)
 {
-	int other = ioas_alloc(self->fd);
+	int witness = open(ACCESS_NODE, O_RDWR), other = ioas_alloc(self->fd);
 
 	ASSERT_OK(MAP(0, 1));
 	ASSERT_OK(ioas_map(self->fd, other, MEMORY(1), PAGE, AT(0)));
@@ -517,8 +517,14 @@ TEST_F(access, moves)
 	EXPECT_ERRNO(ENOENT, UNPIN(0, 1));
 	EXPECT_TRUE(reads(_metadata, self->node, AT(0), MEMORY(1), PAGE, 0));
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, other));
-	/* The space that was left knows nothing of it any more. */
+	/* The space that was left does not ask it any more, but who is there. */
+	ASSERT_LT(0, access_create(witness, self->fd));
+	ASSERT_OK(access_attach(witness, self->ioas));
+	ASSERT_OK(access_pin(witness, AT(0), PAGE, WRITE));
 	EXPECT_EQ(PAGE, UNMAP(0, 1));
+	EXPECT_EQ(1, access_asked(witness).count);
+	EXPECT_EQ(1, access_asked(self->node).count);
+	close(witness);
 	if (!variant->device)
 		EXPECT_OK(destroy(self->fd, self->ioas));
 	ASSERT_OK(PIN(0, 1, WRITE));

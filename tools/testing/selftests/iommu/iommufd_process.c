@@ -67,9 +67,12 @@ FIXTURE_TEARDOWN(process)
 		EXPECT_EQ(self->pins, held_pins());
 }
 
-#define MAP_PAGES(first, count) \
-	ioas_map_file(self->fd, self->ioas, self->file, (first) * PAGE, (count) * PAGE, \
-		      IOVA + (first) * PAGE)
+static int map_pages(int fd, int ioas, int file, unsigned int first, unsigned int count)
+{
+	return ioas_map_file(fd, ioas, file, first * PAGE, count * PAGE, IOVA + first * PAGE);
+}
+
+#define MAP_PAGES(first, count) map_pages(self->fd, self->ioas, self->file, first, count)
 
 static int change_process(int fd)
 {
@@ -78,12 +81,14 @@ static int change_process(int fd)
 	return call(fd, IOMMU_IOAS_CHANGE_PROCESS, &arg);
 }
 
-/* That so many pages are charged to this process, to the limit that counts. */
-#define EXPECT_PAYS(count) do { \
-	EXPECT_EQ(count, pinned_pages()); \
-	EXPECT_EQ(variant->by_process ? (long)(count) * 4 : 0, \
-		  counter("/proc/self/status", "VmLck:")); \
-} while (0)
+/* So many pages are charged to this process, to the limit that counts. */
+static void expect_pays(struct __test_metadata *_metadata, bool by_process, long count)
+{
+	EXPECT_EQ(count, pinned_pages());
+	EXPECT_EQ(by_process ? count * 4 : 0, counter("/proc/self/status", "VmLck:"));
+}
+
+#define EXPECT_PAYS(count) expect_pays(_metadata, variant->by_process, count)
 
 TEST_F(process, takes_over_and_gives_back)
 {

@@ -46,7 +46,12 @@ static void member_close(struct member *member)
 	member->fd = -1;
 }
 
-#define OPEN(which) member_open(&self->members[which], which, self->fd)
+static int open_in(struct member *members, unsigned int which, int iommufd)
+{
+	return member_open(&members[which], which, iommufd);
+}
+
+#define OPEN(which) open_in(self->members, which, self->fd)
 #define CLOSE(which) member_close(&self->members[which])
 
 FIXTURE_SETUP(bus)
@@ -112,7 +117,8 @@ static int devid(const struct owners *owners, unsigned int which)
 {
 	unsigned int bus, device, function;
 
-	sscanf(addresses[which], "0000:%x:%x.%x", &bus, &device, &function);
+	if (sscanf(addresses[which], "0000:%x:%x.%x", &bus, &device, &function) != 3)
+		return -12345;
 	for (unsigned int i = 0; i < DEVICES; i++)
 		if (owners->devices[i].bus == bus &&
 		    owners->devices[i].devfn == (device << 3 | function))
