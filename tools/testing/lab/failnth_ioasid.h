@@ -207,24 +207,24 @@ static int undo_unplug(struct world *w)
 	return ret ? ret : return_device(w);
 }
 
-SWEEP(open, NULL, do_open, undo_open);
-SWEEP(alloc, NULL, do_alloc, undo_alloc);
-SWEEP(alloc_window, NULL, do_alloc_window, undo_alloc);
-SWEEP(free, do_map_other, do_free, undo_free);
-SWEEP(map, NULL, do_map, undo_map);
-SWEEP(map_without_device, NULL, do_map_other, undo_map_other);
-SWEEP(unmap, do_map, undo_map, do_map, .answers = true);
-SWEEP(unmap_without_device, do_map_other, undo_map_other, do_map_other, .answers = true);
-SWEEP(unmap_all, NULL, do_unmap_all, map_rest, .answers = true);
-SWEEP(get_info, NULL, do_get_info, nothing);
-SWEEP(get_info_detached, do_detach, do_get_info, nothing);
-SWEEP(open_device, close_device, do_open_device, close_device);
-SWEEP(bind, open_unbound, do_bind, open_unbound);
-SWEEP(attach, do_detach, do_attach, do_detach);
-SWEEP(move, do_map_other, do_move, do_attach);
-SWEEP(detach, NULL, do_detach, do_attach, .leaves = true);
-SWEEP(close_device, NULL, close_device, return_device, .leaves = true);
-SWEEP(close, NULL, do_close, make_spaces, .leaves = true);
-SWEEP(unplug, NULL, do_unplug, undo_unplug, .leaves = true);
+CALL(open) SWEEP(NULL, do_open, undo_open);
+CALL(alloc) SWEEP(NULL, do_alloc, undo_alloc);
+CALL(alloc_window) SWEEP(NULL, do_alloc_window, undo_alloc);
+CALL(free) SWEEP(do_map_other, do_free, undo_free);
+CALL(map) SWEEP(NULL, do_map, undo_map);
+CALL(map_without_device) SWEEP(NULL, do_map_other, undo_map_other);
+CALL(unmap) SWEEP(do_map, undo_map, do_map, .answers = true);
+CALL(unmap_without_device) SWEEP(do_map_other, undo_map_other, do_map_other, .answers = true);
+CALL(unmap_all) SWEEP(NULL, do_unmap_all, map_rest, .answers = true);
+CALL(get_info) SWEEP(NULL, do_get_info, nothing);
+CALL(get_info_detached) SWEEP(do_detach, do_get_info, nothing);
+CALL(open_device) SWEEP(close_device, do_open_device, close_device);
+CALL(bind) SWEEP(open_unbound, do_bind, open_unbound);
+CALL(attach) SWEEP(do_detach, do_attach, do_detach);
+CALL(move) SWEEP(do_map_other, do_move, do_attach);
+CALL(detach) SWEEP(NULL, do_detach, do_attach, .leaves = true);
+CALL(close_device) SWEEP(NULL, close_device, return_device, .leaves = true);
+CALL(close) SWEEP(NULL, do_close, make_spaces, .leaves = true);
+CALL(unplug) SWEEP(NULL, do_unplug, undo_unplug, .leaves = true);
 
 #endif /* LAB_FAILNTH_IOASID_H */

@@ -15,7 +15,7 @@ static int whole(int64_t bytes)
 	return bytes < 0 ? bytes : bytes == MANY_PAGES * PAGE ? 0 : -ENODATA;
 }
 
-/* --- spaces and domains ---------------------------------------------------------------- */
+/* --- spaces and domains ----------------------------------------------------------- */
 
 static int do_ioas_alloc(struct world *w)
 {
@@ -84,7 +84,7 @@ static int prepare_attached_domain(struct world *w)
 	return ret ? ret : do_attach_domain(w);
 }
 
-/* --- what is mapped ---------------------------------------------------------------------- */
+/* --- what is mapped --------------------------------------------------------------- */
 
 static int do_ioas_map(struct world *w)
 {
@@ -228,7 +228,7 @@ static int make_all(struct world *w)
 	return ret ? ret : make_more(w);
 }
 
-/* --- what can be asked ---------------------------------------------------------------------- */
+/* --- what can be asked ------------------------------------------------------------ */
 
 static int do_ranges(struct world *w)
 {
@@ -262,7 +262,7 @@ static int do_options(struct world *w)
 	return ret < 0 ? ret : set_option(w->b.fd, IOMMU_OPTION_HUGE_PAGES, w->other, 0);
 }
 
-/* --- the VFIO container ----------------------------------------------------------------------- */
+/* --- the VFIO container ----------------------------------------------------------- */
 
 static int set_container(struct world *w)
 {
@@ -288,6 +288,34 @@ static int prepare_container_unmap(struct world *w)
 	int ret = set_container(w);
 
 	return ret ? ret : do_container_map(w);
+}
+
+/* VFIO's type1 without v2: an area that is cut. */
+static int prepare_container_cut(struct world *w)
+{
+	int ret = set_container(w);
+
+	if (!ret)
+		ret = do_detach(w);
+	if (!ret)
+		ret = call(w->b.fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU);
+	if (!ret)
+		ret = do_attach(w);
+	return ret ? ret : do_container_map(w);
+}
+
+static int do_container_cut(struct world *w)
+{
+	int64_t ret = container_unmap(w->b.fd, MANY_IOVA, MANY_PAGES / 2 * PAGE, 0);
+
+	return ret < 0 ? ret : ret == MANY_PAGES / 2 * PAGE ? 0 : -ENODATA;
+}
+
+static int undo_container_cut(struct world *w)
+{
+	int64_t ret = container_unmap(w->b.fd, MANY_IOVA, MANY_PAGES * PAGE, 0);
+
+	return ret < 0 ? ret : do_container_map(w);
 }
 
 static int do_container_info(struct world *w)
@@ -338,36 +366,38 @@ static int do_group_device(struct world *w)
 	return w->b.edu.fd < 0 ? -errno : 0;
 }
 
-SWEEP(ioas_alloc, NULL, do_ioas_alloc, do_destroy_result);
-SWEEP(destroy, do_map_other, do_destroy, undo_destroy);
-SWEEP(hwpt_alloc, do_map_other, do_hwpt_alloc, do_destroy_result);
-SWEEP(hwpt_destroy, prepare_domain, do_destroy_result, do_hwpt_alloc);
-SWEEP(attach_domain, prepare_domain_detached, do_attach_domain, do_detach);
-SWEEP(move_to_domain, prepare_domain, do_attach_domain, do_attach);
-SWEEP(move_within, prepare_domain_of_the_same, do_attach_domain, do_attach);
-SWEEP(move_from_domain, prepare_attached_domain, do_attach, do_attach_domain);
-SWEEP(detach_domain, prepare_attached_domain, do_detach, do_attach_domain, .leaves = true);
-SWEEP(ioas_map, NULL, do_ioas_map, do_ioas_unmap);
-SWEEP(map_anywhere, NULL, do_map_anywhere, unmap_chosen);
-SWEEP(map_where_allowed, allow_some, do_map_anywhere, unmap_chosen);
-SWEEP(map_file, NULL, do_map_file, do_ioas_unmap);
-SWEEP(copy, prepare_copy, do_copy, unmap_copy);
-SWEEP(copy_within, prepare_copy_within, do_copy_within, unmap_copy);
-SWEEP(copy_without_device, prepare_copy_without, do_copy, unmap_copy);
-SWEEP(copy_anywhere, prepare_copy, do_copy_anywhere, unmap_chosen);
-SWEEP(ioas_unmap, do_ioas_map, do_ioas_unmap, do_ioas_map, .answers = true);
-SWEEP(unmap_copy, prepare_unmap_copy, unmap_copy, do_copy, .answers = true);
-SWEEP(unmap_file, do_map_file, do_ioas_unmap, do_map_file, .answers = true);
-SWEEP(allow_iovas, NULL, allow_some, undo_allow, .look = look_for_place);
-SWEEP(iova_ranges, NULL, do_ranges, nothing);
-SWEEP(hw_info, NULL, do_hw_info, nothing);
-SWEEP(options, NULL, do_options, empty_other);
-SWEEP(container_map, set_container, do_container_map, do_container_unmap);
-SWEEP(container_unmap, prepare_container_unmap, do_container_unmap, do_container_map,
-      .answers = true);
-SWEEP(container_info, set_container, do_container_info, nothing);
-SWEEP(join, take_group, do_join, undo_join);
-SWEEP(group_device, take_group_in, do_group_device, close_device);
-SWEEP(close_all, make_more, do_close, make_all, .leaves = true);
+CALL(ioas_alloc) SWEEP(NULL, do_ioas_alloc, do_destroy_result);
+CALL(destroy) SWEEP(do_map_other, do_destroy, undo_destroy);
+CALL(hwpt_alloc) SWEEP(do_map_other, do_hwpt_alloc, do_destroy_result);
+CALL(hwpt_destroy) SWEEP(prepare_domain, do_destroy_result, do_hwpt_alloc);
+CALL(attach_domain) SWEEP(prepare_domain_detached, do_attach_domain, do_detach);
+CALL(move_to_domain) SWEEP(prepare_domain, do_attach_domain, do_attach);
+CALL(move_within) SWEEP(prepare_domain_of_the_same, do_attach_domain, do_attach);
+CALL(move_from_domain) SWEEP(prepare_attached_domain, do_attach, do_attach_domain);
+CALL(detach_domain) SWEEP(prepare_attached_domain, do_detach, do_attach_domain, .leaves = true);
+CALL(ioas_map) SWEEP(NULL, do_ioas_map, do_ioas_unmap);
+CALL(map_anywhere) SWEEP(NULL, do_map_anywhere, unmap_chosen);
+CALL(map_where_allowed) SWEEP(allow_some, do_map_anywhere, unmap_chosen);
+CALL(map_file) SWEEP(NULL, do_map_file, do_ioas_unmap);
+CALL(copy) SWEEP(prepare_copy, do_copy, unmap_copy);
+CALL(copy_within) SWEEP(prepare_copy_within, do_copy_within, unmap_copy);
+CALL(copy_without_device) SWEEP(prepare_copy_without, do_copy, unmap_copy);
+CALL(copy_anywhere) SWEEP(prepare_copy, do_copy_anywhere, unmap_chosen);
+CALL(ioas_unmap) SWEEP(do_ioas_map, do_ioas_unmap, do_ioas_map, .answers = true);
+CALL(unmap_copy) SWEEP(prepare_unmap_copy, unmap_copy, do_copy, .answers = true);
+CALL(unmap_file) SWEEP(do_map_file, do_ioas_unmap, do_map_file, .answers = true);
+CALL(allow_iovas) SWEEP(NULL, allow_some, undo_allow, .look = look_for_place);
+CALL(iova_ranges) SWEEP(NULL, do_ranges, nothing);
+CALL(hw_info) SWEEP(NULL, do_hw_info, nothing);
+CALL(options) SWEEP(NULL, do_options, empty_other);
+CALL(container_map) SWEEP(set_container, do_container_map, do_container_unmap);
+CALL(container_unmap) SWEEP(prepare_container_unmap, do_container_unmap, do_container_map,
+			    .answers = true);
+CALL(container_cut) SWEEP(prepare_container_cut, do_container_cut, undo_container_cut,
+			  .answers = true);
+CALL(container_info) SWEEP(set_container, do_container_info, nothing);
+CALL(join) SWEEP(take_group, do_join, undo_join);
+CALL(group_device) SWEEP(take_group_in, do_group_device, close_device);
+CALL(close_all) SWEEP(make_more, do_close, make_all, .leaves = true);
 
 #endif /* LAB_FAILNTH_NATIVE_H */

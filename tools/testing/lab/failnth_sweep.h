@@ -52,10 +52,7 @@ FIXTURE(failnth)
 	long pins;
 };
 
-#define SWEEP(name, ...) \
-	FIXTURE_VARIANT_ADD(failnth, name) \
-	{ \
-		.sweep = { __VA_ARGS__ }, \
-	}
+#define CALL(name) FIXTURE_VARIANT_ADD(failnth, name)
+#define SWEEP(...) { .sweep = { __VA_ARGS__ } }
 
 #endif /* LAB_FAILNTH_SWEEP_H */

@@ -61,7 +61,7 @@ static bool foreseen(struct fuzz *f, const char *name, int64_t got, int64_t want
 	return expected(f, name, got, want);
 }
 
-/* --- choices ------------------------------------------------------------------------- */
+/* --- choices ---------------------------------------------------------------------- */
 
 /* Rather the first, where there is the more. */
 static unsigned int pick_context(struct fuzz *f)
@@ -148,7 +148,7 @@ static int check_range(uint64_t first, uint64_t size)
 	return !size ? -EINVAL : first + size - 1 < first ? -EOVERFLOW : 0;
 }
 
-/* --- memory ---------------------------------------------------------------------------- */
+/* --- memory ----------------------------------------------------------------------- */
 
 /* Whether memory is there, and can be written if it has to be. */
 static bool memory_is_good(struct fuzz *f, uint64_t address, uint64_t size, bool to_write)
@@ -177,7 +177,7 @@ static int too_much(int got, int want, uint64_t size)
 	return got == -ENOMEM && want < 0 && size > MEMORY_PAGES * PAGE ? want : got;
 }
 
-/* --- the model ---------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------- */
 
 static struct context *context_of(struct fuzz *f, unsigned int c)
 {

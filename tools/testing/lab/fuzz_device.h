@@ -86,7 +86,7 @@ static void fuzz_reopen_context(struct fuzz *f)
 	foreseen(f, "open", f->fds[c] >= 0, true);
 }
 
-/* --- domains -------------------------------------------------------------------------------- */
+/* --- domains ---------------------------------------------------------------------- */
 
 static bool is_bound(const struct fuzz *f, unsigned int c, uint32_t id)
 {
@@ -146,7 +146,7 @@ static void fuzz_hwpt_alloc(struct fuzz *f)
 			 model_add_hwpt(context, arg.pt_id, false));
 }
 
-/* --- what hardware is like --------------------------------------------------------------------- */
+/* --- what hardware is like -------------------------------------------------------- */
 
 static int foresee_hw_info(struct fuzz *f, unsigned int c, const struct iommu_hw_info *arg)
 {
@@ -183,7 +183,7 @@ static void fuzz_hw_info(struct fuzz *f)
 	expected(f, "the type of what hardware says", arg.out_data_type, device->info_type);
 }
 
-/* --- what the device is like --------------------------------------------------------------------- */
+/* --- what the device is like ------------------------------------------------------ */
 
 /* The holes in what it can use. */
 static void learn_holes(struct device *device, struct iommu_device_info *info)

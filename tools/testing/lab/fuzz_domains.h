@@ -102,7 +102,7 @@ static inline unsigned int view_ranges(const struct view *view, struct range *ra
 	return without(all, view->holes, view->hole_count, ranges);
 }
 
-/* --- where a map goes that nobody said where it goes ---------------------------------- */
+/* --- where a map goes that nobody said where it goes ------------------------------ */
 
 /* Whether some place in @gap is free, as long and aligned as it has to be. */
 static inline bool has_room(const struct space *space, struct range gap, uint64_t length,
@@ -130,15 +130,15 @@ static inline struct range joined(const struct space *space, struct range range)
 	unsigned int i = 0;
 
 	while (i < space->allowed_count) {
-		if (space->allowed[i].first && space->allowed[i].first - 1 == range.last)
-			range.last = space->allowed[i].last;
-		else if (range.first && range.first - 1 == space->allowed[i].last)
-			range.first = space->allowed[i].first;
-		else {
-			i++;
-			continue;
+		struct range other = space->allowed[i++];
+
+		if (other.first && other.first - 1 == range.last) {
+			range.last = other.last;
+			i = 0;
+		} else if (range.first && range.first - 1 == other.last) {
+			range.first = other.first;
+			i = 0;
 		}
-		i = 0;
 	}
 	return range;
 }
@@ -179,7 +179,7 @@ static inline bool view_may_choose(const struct view *view, struct range range, 
 	       view_accepts(view, range) && !model_is_taken(space, range);
 }
 
-/* --- domains ---------------------------------------------------------------------------- */
+/* --- domains ---------------------------------------------------------------------- */
 
 static inline bool allowed_in(const struct space *space, struct range range)
 {

@@ -61,7 +61,7 @@ struct context {
 	long pinned;
 };
 
-/* --- ranges ------------------------------------------------------------------------ */
+/* --- ranges ----------------------------------------------------------------------- */
 
 static inline bool overlap(struct range a, struct range b)
 {
@@ -87,7 +87,7 @@ static inline uint64_t range_pages(struct range range)
 	return (range.last - range.first) / MODEL_PAGE + 1;
 }
 
-/* --- ids --------------------------------------------------------------------------- */
+/* --- ids -------------------------------------------------------------------------- */
 
 /* The lowest id that is free, or 0. */
 static inline int model_next_id(const struct context *context)
@@ -139,7 +139,7 @@ static inline int model_add_hwpt(struct context *context, int space, bool is_aut
 	return id;
 }
 
-/* --- what is mapped ------------------------------------------------------------------ */
+/* --- what is mapped --------------------------------------------------------------- */
 
 static inline unsigned int model_pin(struct context *context, uint64_t pages, bool writable)
 {

@@ -55,7 +55,7 @@ static void fuzz_destroy(struct fuzz *f)
 	context->kinds[arg.id] = FREE_ID;
 }
 
-/* --- which addresses there are ---------------------------------------------------------- */
+/* --- which addresses there are ---------------------------------------------------- */
 
 static int foresee_ranges(struct fuzz *f, const struct view *view,
 			  const struct iommu_ioas_iova_ranges *arg, unsigned int count)
@@ -74,8 +74,9 @@ static int foresee_ranges(struct fuzz *f, const struct view *view,
 static void expect_ranges(struct fuzz *f, const struct range *ranges, unsigned int count,
 			  const void *got, unsigned int room)
 {
-	expected(f, "a list of ranges", memcmp(got, ranges,
-		 (room < count ? room : count) * sizeof(*ranges)), 0);
+	unsigned int some = room < count ? room : count;
+
+	expected(f, "a list of ranges", memcmp(got, ranges, some * sizeof(*ranges)), 0);
 }
 
 static void fuzz_ioas_ranges(struct fuzz *f)
@@ -180,7 +181,7 @@ static void fuzz_ioas_allow(struct fuzz *f)
 	view.space->allowed_count = arg.num_iovas;
 }
 
-/* --- options -------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------- */
 
 static bool has_objects(const struct context *context)
 {
@@ -277,7 +278,7 @@ static void fuzz_change_process(struct fuzz *f)
 					    has_only_files(context_of(f, c)) ? 0 : -EINVAL));
 }
 
-/* --- what there is not -------------------------------------------------------------------------- */
+/* --- what there is not ------------------------------------------------------------ */
 
 /* Calls that end with an error whatever they are given. */
 static void fuzz_absent(struct fuzz *f)

@@ -70,7 +70,7 @@ static void expect_good_choice(struct fuzz *f, const struct view *view, uint64_t
 		expected(f, "an address that was chosen", iova, 0);
 }
 
-/* --- map --------------------------------------------------------------------------------- */
+/* --- map -------------------------------------------------------------------------- */
 
 static int foresee_ioas_map(struct fuzz *f, const struct view *view,
 			    const struct iommu_ioas_map *arg)
@@ -129,7 +129,7 @@ static void fuzz_ioas_map(struct fuzz *f)
 		model_mapped(f, &view, flags, arg.iova, arg.length, arg.user_va, false);
 }
 
-/* --- map a file ---------------------------------------------------------------------------- */
+/* --- map a file ------------------------------------------------------------------- */
 
 static int foresee_map_file(struct fuzz *f, const struct view *view,
 			    const struct iommu_ioas_map_file *arg)
@@ -192,7 +192,7 @@ static void fuzz_map_file(struct fuzz *f)
 		model_mapped(f, &view, flags, arg.iova, arg.length, arg.start, true);
 }
 
-/* --- copy ---------------------------------------------------------------------------------- */
+/* --- copy ------------------------------------------------------------------------- */
 
 /* The areas that make up a range; 0 if it has holes, and more than there can be if there are. */
 static unsigned int find_parts(const struct space *space, struct range range, struct area *parts)
@@ -329,7 +329,7 @@ static void fuzz_copy(struct fuzz *f)
 	model_copied(&to, parts, count, arg.dst_iova);
 }
 
-/* --- unmap ---------------------------------------------------------------------------------- */
+/* --- unmap ------------------------------------------------------------------------ */
 
 static int foresee_ioas_unmap(const struct request *r, const struct view *view,
 			      const struct iommu_ioas_unmap *arg, struct range *range)
