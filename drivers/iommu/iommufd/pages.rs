@@ -258,13 +258,15 @@ impl Runs {
         skip: u64,
         area: IovaRange,
     ) -> impl Iterator<Item = IovaRange> + '_ {
-        let mut runs = self.after(skip).peekable();
+        let mut runs = None;
         let mut rest = Some(area);
         iter::from_fn(move || {
             let all = rest.take()?;
             if all.last() - all.first() < STRIDE {
                 return Some(all);
             }
+            // Most areas do not come this far.
+            let runs = runs.get_or_insert_with(|| self.after(skip).peekable());
             let mut len = 0u64;
             while let Some((run, skipped)) = runs.next() {
                 len = len.saturating_add(run.len() - (skipped << PAGE_SHIFT));
