@@ -98,7 +98,7 @@ static inline void late_file_answer(struct late_file *file, const struct fuse_in
 	case FUSE_INTERRUPT:
 		return;
 	default:
-		return late_file_reply(file, in, -ENOSYS, NULL, 0);
+		return late_file_reply(file, in, -EOPNOTSUPP, NULL, 0);
 	}
 }
 
