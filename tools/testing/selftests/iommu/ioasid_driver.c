@@ -13,7 +13,6 @@
 #define DMA_SIZE 1024
 
 /* Where writes are interrupts on a PC. */
-#define MSI_WINDOW 0xfee00000UL
 
 /* --- the sample driver's calls --------------------------------------------------- */
 
@@ -368,20 +367,26 @@ TEST_F(sample, attach_conflicts)
 		.addr_width = 48,
 	};
 	int snooping = call(p->fd, IOMMU_IOASID_ALLOC, &alloc);
-	int window = ioasid_alloc_window(p->fd, MSI_WINDOW, MSI_WINDOW + PAGE - 1);
+	int window = ioasid_alloc_window(p->fd, RESERVED, RESERVED + PAGE - 1);
 
 	ASSERT_LT(0, snooping);
 	ASSERT_LT(0, window);
 	ASSERT_OK(BIND());
-	EXPECT_ERRNO(EINVAL, ATTACH(snooping));
+	/* $SNOOP: see ioasid_topology.c. */
+	if (getenv("SNOOP") && !strcmp(getenv("SNOOP"), "yes")) {
+		EXPECT_OK(ATTACH(snooping));
+		EXPECT_OK(DETACH(snooping));
+	} else {
+		EXPECT_ERRNO(EINVAL, ATTACH(snooping));
+	}
 	EXPECT_ERRNO(EINVAL, ATTACH(window));
 	ASSERT_OK(MAP());
-	ASSERT_OK(ioasid_map(p->fd, p->ioasid, p->memory, MSI_WINDOW, PAGE, IOASID_RW));
+	ASSERT_OK(ioasid_map(p->fd, p->ioasid, p->memory, RESERVED, PAGE, IOASID_RW));
 	EXPECT_ERRNO(EADDRINUSE, ATTACH(p->ioasid));
 	EXPECT_FALSE(COPIES());
 	EXPECT_OK(ioasid_free(p->fd, snooping));
 	EXPECT_OK(ioasid_free(p->fd, window));
-	ASSERT_EQ(PAGE, unmap(p->fd, p->ioasid, MSI_WINDOW, PAGE));
+	ASSERT_EQ(PAGE, unmap(p->fd, p->ioasid, RESERVED, PAGE));
 	ASSERT_OK(ATTACH(p->ioasid));
 	EXPECT_TRUE(COPIES());
 }

@@ -22,6 +22,13 @@
 #define PAGE 4096ULL
 #define TOP_PAGE (0 - PAGE)	/* the last page of the 64-bit address space */
 
+/* Where interrupts go, whichever the IOMMU: nothing can be mapped there. */
+#if defined(__aarch64__) || defined(__arm__)
+#define RESERVED 0x8090000UL
+#else
+#define RESERVED 0xfee00000UL
+#endif
+
 /* A place for mappings that no IOMMU has anything against. */
 #define IOVA 0x10000000ULL
 

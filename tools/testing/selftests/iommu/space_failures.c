@@ -292,13 +292,9 @@ TEST_F(dma, refused_addresses)
 
 	EXPECT_ERRNO(EEXIST, MAP(memory, SCRATCH, PAGE, IOASID_RW));
 	EXPECT_ERRNO(EEXIST, MAP(memory, SCRATCH - PAGE, 3 * PAGE, IOASID_RW));
-	EXPECT_ERRNO(EINVAL, MAP(memory, TOP_PAGE, PAGE, IOASID_RW));
 	EXPECT_ERRNO(EOVERFLOW, MAP(memory, TOP_PAGE, 2 * PAGE, IOASID_RW));
-#ifdef __x86_64__
-	/* Where interrupts go to. */
-	EXPECT_ERRNO(EINVAL, MAP(memory, 0xfee00000, PAGE, IOASID_RW));
-	EXPECT_ERRNO(EINVAL, MAP(memory, 0xfedff000, 2 * PAGE, IOASID_RW));
-#endif
+	EXPECT_ERRNO(EINVAL, MAP(memory, RESERVED, PAGE, IOASID_RW));
+	EXPECT_ERRNO(EINVAL, MAP(memory, RESERVED - PAGE, 2 * PAGE, IOASID_RW));
 	expect_books(_metadata, self->b.fd, &before);
 	EXPECT_WRITES(SCRATCH, scratch);
 	EXPECT_NO_WRITES(SCRATCH - PAGE, memory);
@@ -318,7 +314,7 @@ TEST_F(dma, failures_leave_nothing_behind)
 			before = counter("/proc/vmstat", "nr_slab_unreclaimable");
 		ASSERT_ERRNO(EFAULT, MAP(memory, IOVA, 16 * PAGE, IOASID_RW));
 		ASSERT_ERRNO(EEXIST, MAP(memory, SCRATCH, PAGE, IOASID_RW));
-		ASSERT_ERRNO(EINVAL, MAP(memory, TOP_PAGE, PAGE, IOASID_RW));
+		ASSERT_ERRNO(EINVAL, MAP(memory, RESERVED, PAGE, IOASID_RW));
 	}
 	/* An object of 64 bytes for each would take twice as much and more. */
 	EXPECT_GT(most, counter("/proc/vmstat", "nr_slab_unreclaimable") - before);

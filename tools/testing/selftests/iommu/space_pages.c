@@ -21,6 +21,12 @@ static long iommu_tables(void)
 	return held_pins() < 0 ? -1 : counter("/proc/vmstat", "nr_iommu_pages");
 }
 
+/* virtio-iommu has none: it is told of each mapping. */
+static bool has_tables(void)
+{
+	return access("/sys/module/virtio_iommu", F_OK);
+}
+
 static void check_ends(struct __test_metadata *_metadata, struct _test_data_dma *self, char *memory,
 		       uint64_t iova, uint64_t size)
 {
@@ -62,6 +68,8 @@ TEST_F(dma, largest_pages)
 	uint64_t iova;
 	long before;
 
+	if (!has_tables())
+		SKIP(return, "this IOMMU has no tables");
 	ASSERT_NE(NULL, memory);
 	for (i = 0; i < ARRAY_SIZE(layouts); i++) {
 		layout = &layouts[i];
@@ -88,6 +96,8 @@ TEST_F(dma, largest_pages_of_each_kind)
 	char *memory;
 	long before;
 
+	if (!has_tables())
+		SKIP(return, "this IOMMU has no tables");
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
 		memory = kinds[i](size);
 		ASSERT_NE(NULL, memory);
@@ -115,6 +125,8 @@ TEST_F(dma, rows_of_small_pages)
 	size_t at;
 	long before;
 
+	if (!has_tables())
+		SKIP(return, "this IOMMU has no tables");
 	ASSERT_NE(NULL, memory);
 	before = iommu_tables();
 	/* One call by the page makes small ones, for each can go by itself. */
@@ -222,7 +234,8 @@ TEST_F(dma, up_to_the_last_page)
 		at = last - sizes[i] + 1;
 		ASSERT_OK(MAP(memory, at, sizes[i], IOASID_RW));
 		check_ends(_metadata, self, memory, at, sizes[i]);
-		EXPECT_ERRNO(EINVAL, MAP(memory, at + sizes[i], PAGE, IOASID_RW));
+		if (last < UINT64_MAX)
+			EXPECT_ERRNO(EINVAL, MAP(memory, last + 1, PAGE, IOASID_RW));
 		EXPECT_ERRNO(EEXIST, MAP(memory, last + 1 - PAGE, PAGE, IOASID_RW));
 		ASSERT_EQ(sizes[i], UNMAP(at, sizes[i]));
 		EXPECT_NO_WRITES(at + sizes[i] - PAGE, memory + sizes[i] - PAGE);
