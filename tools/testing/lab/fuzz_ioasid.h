@@ -83,17 +83,23 @@ static void fuzz_free(struct fuzz *f)
 	foreseen(f, "FREE", ioasid_free(f->fds[c], id), want);
 }
 
+/* What is checked first, be it a map or an unmap. */
+static int foresee_op(const struct view *view, const struct iommu_ioasid_dma_op *op)
+{
+	if (op->argsz < sizeof(*op) || op->flags || op->padding)
+		return -EINVAL;
+	return view->space ? 0 : -ENOENT;
+}
+
 static int foresee_map(struct fuzz *f, const struct view *view, const struct ioasid_map *arg)
 {
 	const struct vfio_iommu_type1_dma_map *map = &arg->map;
 	struct range range = { map->iova, map->iova + map->size - 1 };
 	bool writable = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
-	int ret;
+	int ret = foresee_op(view, &arg->op);
 
-	if (arg->op.argsz < sizeof(arg->op) || arg->op.flags || arg->op.padding)
-		return -EINVAL;
-	if (!view->space)
-		return -ENOENT;
+	if (ret)
+		return ret;
 	if (map->argsz < sizeof(*map) || map->flags > 7)
 		return -EINVAL;
 	if (map->flags & VFIO_DMA_MAP_FLAG_VADDR)
@@ -145,12 +151,10 @@ static int64_t foresee_unmap(const struct view *view, const struct ioasid_unmap 
 {
 	const struct vfio_iommu_type1_dma_unmap *unmap = &arg->unmap;
 	struct range range = { unmap->iova, unmap->iova + unmap->size - 1 };
-	int ret;
+	int ret = foresee_op(view, &arg->op);
 
-	if (arg->op.argsz < sizeof(arg->op) || arg->op.flags || arg->op.padding)
-		return -EINVAL;
-	if (!view->space)
-		return -ENOENT;
+	if (ret)
+		return ret;
 	if (unmap->argsz < sizeof(*unmap) || unmap->flags > 7)
 		return -EINVAL;
 	if (unmap->flags & ~VFIO_DMA_UNMAP_FLAG_ALL)

@@ -24,7 +24,7 @@ impl IoPagetable {
     /// * `EINVAL`: not between two pages, or a driver has pinned some of the area, or a domain may
     ///   have it in large pages.
     /// * `EBUSY`: it is being unmapped.
-    /// * `ENOMEM`, `EINTR`.
+    /// * `ENOMEM`: an area may have been cut at one end then, with both parts mapped. `EINTR`.
     pub(crate) fn cut_at_ends(&self, range: IovaRange) -> Result {
         let behind = Some((range.last(), Spare::new()?));
         let before = match range.first().checked_sub(1) {
