@@ -14,6 +14,7 @@ use crate::{
             PinnedRun,
             Span, //
         },
+        task, //
     },
 };
 use core::iter;
@@ -191,6 +192,8 @@ impl Domains {
                 return Err(e);
             }
             next = next.wrapping_add(PAGE_SIZE as u64);
+            // A BAR can be of any size.
+            task::resched();
         }
         Ok(())
     }
