@@ -144,6 +144,19 @@ static int do_map_file(struct world *w)
 	return ioas_map_file(w->b.fd, w->b.ioasid, w->file, 0, MANY_PAGES * PAGE, MANY_IOVA);
 }
 
+/* Who else pays: the same process, which has to have it all charged once more meanwhile. */
+static int prepare_change_process(struct world *w)
+{
+	int ret = do_unmap_all(w);
+
+	return ret ? ret : do_map_file(w);
+}
+
+static int do_change_process(struct world *w)
+{
+	return change_process(w->b.fd);
+}
+
 /* Memory in two areas, to be copied in one go. */
 static int map_halves(struct world *w, int ioas)
 {
@@ -386,6 +399,7 @@ CALL(copy_anywhere) SWEEP(prepare_copy, do_copy_anywhere, unmap_chosen);
 CALL(ioas_unmap) SWEEP(do_ioas_map, do_ioas_unmap, do_ioas_map, .answers = true);
 CALL(unmap_copy) SWEEP(prepare_unmap_copy, unmap_copy, do_copy, .answers = true);
 CALL(unmap_file) SWEEP(do_map_file, do_ioas_unmap, do_map_file, .answers = true);
+CALL(change_process) SWEEP(prepare_change_process, do_change_process, nothing);
 CALL(allow_iovas) SWEEP(NULL, allow_some, undo_allow, .look = look_for_place);
 CALL(iova_ranges) SWEEP(NULL, do_ranges, nothing);
 CALL(hw_info) SWEEP(NULL, do_hw_info, nothing);

@@ -228,6 +228,7 @@ static void *ids(void *data)
 		outcome(storm, "MAP",
 			ioasid_map(storm->iommufd, id, memory, IOVA, PAGE, IOASID_RW));
 		outcome(storm, "COPY", ioas_copy(storm->iommufd, id, IOVA + PAGE, id, IOVA, PAGE));
+		outcome(storm, "CHANGE_PROCESS", change_process(storm->iommufd));
 		edu_sleep_ms(roll(&dice, 3));
 		native = roll(&dice, 2);
 		outcome(storm, "FREE", native ? destroy(storm->iommufd, id) :

@@ -179,6 +179,14 @@ static inline int set_option(int iommufd, uint32_t option, int object, uint64_t 
 	return call(iommufd, IOMMU_OPTION, &arg);
 }
 
+/* Have this process pay for all that is mapped. */
+static inline int change_process(int iommufd)
+{
+	struct iommu_ioas_change_process arg = { .size = sizeof(arg) };
+
+	return call(iommufd, IOMMU_IOAS_CHANGE_PROCESS, &arg);
+}
+
 /* The id of a new domain of @ioas for the device @device, or a negative errno. */
 static inline int hwpt_alloc(int iommufd, int device, int ioas, uint32_t flags)
 {

@@ -74,13 +74,6 @@ static int map_pages(int fd, int ioas, int file, unsigned int first, unsigned in
 
 #define MAP_PAGES(first, count) map_pages(self->fd, self->ioas, self->file, first, count)
 
-static int change_process(int fd)
-{
-	struct iommu_ioas_change_process arg = { .size = sizeof(arg) };
-
-	return call(fd, IOMMU_IOAS_CHANGE_PROCESS, &arg);
-}
-
 /* So many pages are charged to this process, to the limit that counts. */
 static void expect_pays(struct __test_metadata *_metadata, bool by_process, long count)
 {
