@@ -5,15 +5,17 @@
  *
  * This takes two processors, and an emulated one is not always there: it may have to
  * wait for a real one. So what two threads gain that do nothing but count is measured
- * along with it, in turns of some milliseconds, and what they gain by mapping is
- * judged in proportion to that.
+ * along with it, in turns of some milliseconds. What they gain by mapping is judged in
+ * proportion to that, and in the third of all rounds in which that is most: whoever
+ * has to wait for a processor with a lock keeps the other waiting as well.
  */
 #include <pthread.h>
 
 #include "sources.h"
 
 #define GAIN 1.6
-#define ROUNDS 9
+#define ROUNDS 9	/* that count: those in which the processors were there most */
+#define ALL_ROUNDS 27
 #define TURNS 6	/* in a round */
 #define TURN 0.03	/* seconds */
 
@@ -149,6 +151,13 @@ static struct gains measure(struct __test_metadata *_metadata, struct _test_data
 	return gains;
 }
 
+static int most_counted_first(const void *a, const void *b)
+{
+	const struct gains *x = a, *y = b;
+
+	return (x->counting < y->counting) - (x->counting > y->counting);
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct gains *x = a, *y = b;
@@ -159,7 +168,7 @@ static int compare(const void *a, const void *b)
 TEST_F_TIMEOUT(threads, two_are_faster_than_one, 900)
 {
 	const size_t size = variant->size;
-	struct gains rounds[ROUNDS], *median = &rounds[ROUNDS / 2];
+	struct gains rounds[ALL_ROUNDS], *median = &rounds[ROUNDS / 2];
 	struct worker workers[2];
 	unsigned int i;
 
@@ -174,8 +183,9 @@ TEST_F_TIMEOUT(threads, two_are_faster_than_one, 900)
 		ASSERT_NE(NULL, workers[i].memory);
 		memset(workers[i].memory, 1, size);
 	}
-	for (i = 0; i < ROUNDS; i++)
+	for (i = 0; i < ALL_ROUNDS; i++)
 		rounds[i] = measure(_metadata, self, workers);
+	qsort(rounds, ALL_ROUNDS, sizeof(*rounds), most_counted_first);
 	qsort(rounds, ROUNDS, sizeof(*rounds), compare);
 	TH_LOG("two threads map %.2f times as fast, count %.2f times; were that 2: %.2f",
 	       median->mapping, median->counting, median->relative);
