@@ -9,6 +9,7 @@ use kernel::{
     prelude::*,
     rbtree::{
         RBTree,
+        RBTreeNode,
         RBTreeNodeReservation, //
     },
 };
@@ -24,11 +25,48 @@ pub(crate) struct Areas<T> {
     /// Keyed by the last address, so that the lower bound of an address is the area that holds
     /// it or the next one.
     tree: RBTree<u64, Area<T>>,
-    unmaps: [Option<IovaRange>; UNMAPS],
-    /// How many of them there are.
-    unmapping: usize,
+    unmaps: Unmaps,
     /// No address below can be chosen: either it is taken, or nobody wants it.
     floor: u64,
+}
+
+/// Ranges that are being unmapped.
+struct Unmaps {
+    ranges: [Option<IovaRange>; UNMAPS],
+    /// How many there are.
+    count: usize,
+}
+
+impl Unmaps {
+    fn new() -> Self {
+        Self {
+            ranges: [None; UNMAPS],
+            count: 0,
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = IovaRange> + '_ {
+        self.ranges.iter().flatten().copied()
+    }
+
+    fn overlap(&self, range: IovaRange) -> bool {
+        self.count > 0 && self.iter().any(|unmap| unmap.overlaps(&range))
+    }
+
+    /// Adds one, which is known by the result; `None` if there are too many.
+    fn add(&mut self, range: IovaRange) -> Option<usize> {
+        let mut places = self.ranges.iter_mut().enumerate();
+        let (number, place) = places.find(|(_, place)| place.is_none())?;
+        *place = Some(range);
+        self.count += 1;
+        Some(number)
+    }
+
+    fn remove(&mut self, number: usize) -> Option<IovaRange> {
+        let range = self.ranges.get_mut(number)?.take()?;
+        self.count -= 1;
+        Some(range)
+    }
 }
 
 /// An area: in the tree, or taken out of it.
@@ -37,6 +75,9 @@ pub(crate) struct Area<T> {
     /// What is mapped; nothing yet while the map is under way.
     content: Option<T>,
 }
+
+/// An area that was taken out.
+pub(crate) struct One<T>(RBTreeNode<u64, Area<T>>);
 
 /// Areas that were taken out, in order.
 pub(crate) struct Taken<T>(RBTree<u64, Area<T>>);
@@ -65,7 +106,7 @@ impl<T> Spare<T> {
 /// An unmap under way, to be handed to [`Areas::end_unmap`].
 #[must_use]
 pub(crate) struct Unmap {
-    slot: usize,
+    number: usize,
     /// What has not been taken yet.
     rest: Option<IovaRange>,
 }
@@ -82,8 +123,7 @@ impl<T> Areas<T> {
     pub(crate) fn new() -> Self {
         Self {
             tree: RBTree::new(),
-            unmaps: [None; UNMAPS],
-            unmapping: 0,
+            unmaps: Unmaps::new(),
             floor: 0,
         }
     }
@@ -160,8 +200,7 @@ impl<T> Areas<T> {
             let (last, area) = next.current();
             IovaRange::new(area.first, *last)
         });
-        let unmaps = self.unmaps.iter().flatten().copied();
-        let in_the_way = Iterator::chain(area.into_iter(), unmaps);
+        let in_the_way = Iterator::chain(area.into_iter(), self.unmaps.iter());
         in_the_way
             .filter(|obstacle| obstacle.overlaps(&range))
             .min_by_key(|obstacle| obstacle.first())
@@ -179,7 +218,7 @@ impl<T> Areas<T> {
 
     /// Whether an unmap is under way.
     pub(crate) fn are_being_unmapped(&self) -> bool {
-        self.unmapping > 0
+        self.unmaps.count > 0
     }
 
     /// The live area that has the address `iova`, and its content.
@@ -197,8 +236,7 @@ impl<T> Areas<T> {
 
     /// Whether an unmap of some of `range` is under way.
     pub(crate) fn is_being_unmapped(&self, range: IovaRange) -> bool {
-        let mut unmaps = self.unmaps.iter().flatten();
-        self.unmapping > 0 && unmaps.any(|unmap| unmap.overlaps(&range))
+        self.unmaps.overlap(range)
     }
 
     /// Whether anything is mapped, being mapped or being unmapped in `range`.
@@ -250,42 +288,38 @@ impl<T> Areas<T> {
         self.floor = self.floor.min(range.first());
     }
 
-    /// Begins an unmap of all live areas in `range`, by type1v2's rules. If that is a single one
-    /// it is taken out at once.
+    /// Begins an unmap of the live area that is all of `range`, if there is one, and takes it out.
+    ///
+    /// Most unmaps are like that. `None` also if another unmap that is under way has to end first.
+    pub(crate) fn begin_unmap_one(&mut self, range: IovaRange) -> Option<(Unmap, One<T>)> {
+        if self.is_being_unmapped(range) {
+            return None;
+        }
+        let entry = self.tree.find_mut(&range.last())?;
+        let area = entry.get();
+        if area.first != range.first() || area.content.is_none() {
+            return None;
+        }
+        let number = self.unmaps.add(range)?;
+        Some((Unmap { number, rest: None }, One(entry.remove_node())))
+    }
+
+    /// Begins an unmap of all live areas in `range`, by type1v2's rules.
     ///
     /// # Errors
     ///
     /// * [`Conflict::Area`]: an end of the range cuts an area.
     /// * [`Conflict::Unmapping`]: other unmaps have to end first.
-    pub(crate) fn begin_unmap(
-        &mut self,
-        range: IovaRange,
-        taken: &mut Taken<T>,
-    ) -> Result<Unmap, Conflict> {
-        if self.unmapping == 0 {
-            if let Some(area) = self.tree.find_mut(&range.last()) {
-                if area.get().first == range.first() && area.get().content.is_some() {
-                    taken.0.insert(area.remove_node());
-                    return self.note_unmap(range, None);
-                }
-            }
-        }
+    pub(crate) fn begin_unmap(&mut self, range: IovaRange) -> Result<Unmap, Conflict> {
         if self.is_cut_by(range) {
             return Err(Conflict::Area);
         }
         if self.is_being_unmapped(range) {
             return Err(Conflict::Unmapping);
         }
-        self.note_unmap(range, Some(range))
-    }
-
-    fn note_unmap(&mut self, range: IovaRange, rest: Option<IovaRange>) -> Result<Unmap, Conflict> {
-        let mut slots = self.unmaps.iter_mut().enumerate();
-        let free = slots.find(|(_, slot)| slot.is_none());
-        let (number, slot) = free.ok_or(Conflict::Unmapping)?;
-        *slot = Some(range);
-        self.unmapping += 1;
-        Ok(Unmap { slot: number, rest })
+        let number = self.unmaps.add(range).ok_or(Conflict::Unmapping)?;
+        let rest = Some(range);
+        Ok(Unmap { number, rest })
     }
 
     /// Whether an end of `range` cuts a live area.
@@ -329,8 +363,7 @@ impl<T> Areas<T> {
 
     /// Ends an unmap: its addresses are free again.
     pub(crate) fn end_unmap(&mut self, unmap: Unmap) {
-        if let Some(range) = self.unmaps.get_mut(unmap.slot).and_then(Option::take) {
-            self.unmapping -= 1;
+        if let Some(range) = self.unmaps.remove(unmap.number) {
             self.floor = self.floor.min(range.first());
         }
     }
@@ -360,6 +393,13 @@ impl<T> Areas<T> {
     /// The live areas, in order.
     pub(crate) fn live(&self) -> impl Iterator<Item = (IovaRange, &T)> {
         contents(&self.tree)
+    }
+}
+
+impl<T> One<T> {
+    /// What was mapped.
+    pub(crate) fn into_content(self) -> Option<T> {
+        self.0.to_key_value().1.content
     }
 }
 
@@ -445,7 +485,7 @@ mod tests {
             (35, 45, false),
         ] {
             let mut areas = mapped(&[(10, 19), (20, 29), (40, 49)])?;
-            let unmap = areas.begin_unmap(range(first, last)?, &mut Taken::new());
+            let unmap = areas.begin_unmap(range(first, last)?);
             assert_eq!(unmap.is_ok(), whole);
         }
         Ok(())
@@ -454,15 +494,23 @@ mod tests {
     #[test]
     fn single() -> Result {
         let mut areas = mapped(&[(10, 19), (20, 29)])?;
-        let mut taken = Taken::new();
-        let begun = areas.begin_unmap(range(20, 29)?, &mut taken);
-        let unmap = begun.map_err(|_| EINVAL)?;
+        assert_eq!(reserve(&mut areas, range(30, 39)?), Ok(()));
+        for (first, last) in [(10, 29), (10, 18), (11, 19), (0, 9), (30, 39)] {
+            assert!(areas.begin_unmap_one(range(first, last)?).is_none());
+        }
+        let begun = areas.begin_unmap_one(range(20, 29)?);
+        let (unmap, one) = begun.ok_or(EINVAL)?;
         assert!(!unmap.has_more());
-        assert_eq!(taken.iter().count(), 1);
+        assert_eq!(one.into_content(), Some(1));
         assert!(areas.is_taken(range(20, 29)?));
+        assert!(areas.begin_unmap_one(range(10, 19)?).is_some());
         areas.end_unmap(unmap);
         assert!(!areas.is_taken(range(20, 29)?));
         assert!(areas.is_taken(range(10, 19)?));
+        // One that another unmap will take is left to that.
+        let mut areas = mapped(&[(10, 19), (20, 29)])?;
+        assert!(areas.begin_unmap(range(0, 29)?).is_ok());
+        assert!(areas.begin_unmap_one(range(20, 29)?).is_none());
         Ok(())
     }
 
@@ -494,11 +542,11 @@ mod tests {
         let mut areas = mapped(&[(10, 19), (20, 29), (40, 49)])?;
         let all = range(0, u64::MAX)?;
         let mut taken = Taken::new();
-        let begun = areas.begin_unmap(range(20, 49)?, &mut taken);
+        let begun = areas.begin_unmap(range(20, 49)?);
         let mut unmap = begun.map_err(|_| EINVAL)?;
         areas.take(&mut unmap, 1, &mut taken);
         assert!(unmap.has_more());
-        let overlapping = areas.begin_unmap(all, &mut Taken::new());
+        let overlapping = areas.begin_unmap(all);
         assert_eq!(overlapping.err(), Some(Conflict::Unmapping));
         assert_eq!(
             reserve(&mut areas, range(30, 35)?),
@@ -525,7 +573,7 @@ mod tests {
         assert_eq!(reserve(&mut areas, range(20, 29)?), Ok(()));
         // It is not there yet: it can neither be cut nor taken.
         let mut taken = Taken::new();
-        let begun = areas.begin_unmap(range(0, 24)?, &mut taken);
+        let begun = areas.begin_unmap(range(0, 24)?);
         let mut unmap = begun.map_err(|_| EINVAL)?;
         areas.take(&mut unmap, 9, &mut taken);
         assert_eq!(taken.iter().count(), 1);
@@ -572,8 +620,8 @@ mod tests {
             areas.publish(chosen, 0);
         }
         // What becomes free is chosen again.
-        let begun = areas.begin_unmap(range(5, 5)?, &mut Taken::new());
-        areas.end_unmap(begun.map_err(|_| EINVAL)?);
+        let (unmap, _) = areas.begin_unmap_one(range(5, 5)?).ok_or(EINVAL)?;
+        areas.end_unmap(unmap);
         assert_eq!(areas.choose(all(), 2, 1), Some(range(7, 8)?));
         assert_eq!(areas.choose(all(), 1, 1), Some(range(5, 5)?));
         Ok(())
@@ -588,7 +636,7 @@ mod tests {
             assert_eq!(reserve(&mut areas, range(first, last)?), Ok(()));
         }
         let mut taken = Taken::new();
-        let begun = areas.begin_unmap(range(7, 39)?, &mut taken);
+        let begun = areas.begin_unmap(range(7, 39)?);
         let mut unmap = begun.map_err(|_| EINVAL)?;
         for (first, last) in [(5, 9), (20, 29), (35, 45)] {
             areas.publish(range(first, last)?, 7);
@@ -645,10 +693,10 @@ mod tests {
     fn many_unmaps() -> Result {
         let mut areas = Areas::<u32>::new();
         for first in 0..UNMAPS as u64 {
-            let unmap = areas.begin_unmap(range(first, first)?, &mut Taken::new());
+            let unmap = areas.begin_unmap(range(first, first)?);
             assert!(unmap.is_ok());
         }
-        let one_more = areas.begin_unmap(range(99, 99)?, &mut Taken::new());
+        let one_more = areas.begin_unmap(range(99, 99)?);
         assert_eq!(one_more.err(), Some(Conflict::Unmapping));
         Ok(())
     }

@@ -44,11 +44,11 @@ impl<'a> Fill<'a> {
     ///
     /// Those of [`Domains::map`]; `ENOMEM`.
     pub(crate) fn add(&mut self, mut batch: Batch<'_>) -> Result {
-        while let Some(run) = batch.next_run() {
-            match &mut self.runs {
-                Some(runs) => runs.push(run)?,
-                None => self.runs = Some(Runs::new(run)),
-            }
+        if self.runs.is_none() {
+            self.runs = batch.next_run().map(Runs::new);
+        }
+        if let Some(runs) = &mut self.runs {
+            runs.extend(batch)?;
         }
         // The last run may go on with the next batch.
         self.map(1)

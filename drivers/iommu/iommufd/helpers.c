@@ -2,6 +2,7 @@
 /* See helpers.h. */
 
 #include <linux/cred.h>
+#include <linux/fault-inject-usercopy.h>
 #include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
@@ -14,6 +15,21 @@
 
 #include <iommu-priv.h>
 #include "helpers.h"
+
+int iommufd_get_user_words(u64 *to, const u64 __user *from, size_t words)
+{
+	size_t i;
+
+	if (should_fail_usercopy() || !user_read_access_begin(from, words * sizeof(*from)))
+		return -EFAULT;
+	for (i = 0; i < words; i++)
+		unsafe_get_user(to[i], &from[i], fault);
+	user_read_access_end();
+	return 0;
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
 
 int iommufd_put_user_u64(u64 value, u64 __user *to)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
- * call or one access, or an optional operation that may not be there. What asks for
- * more is in files of its own: leaf.c, bar.c.
+ * call or one kind of access, or an optional operation that may not be there. What asks
+ * for more is in files of its own: leaf.c, bar.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -20,6 +20,8 @@ struct phys_vec;
 struct scatterlist;
 struct user_struct;
 
+/* Each word is read once; -EFAULT if some of it cannot be. */
+int iommufd_get_user_words(u64 *to, const u64 __user *from, size_t words);
 int iommufd_put_user_u64(u64 value, u64 __user *to);
 unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 

@@ -19,6 +19,7 @@ use crate::{
     areas::{
         Areas,
         Conflict,
+        One,
         Spare,
         Taken,
         Unmap, //
@@ -335,6 +336,7 @@ impl IoPagetable {
     /// * `EINTR`: a fatal signal; some areas may be unmapped then.
     /// * `ENOENT`: the space is being freed.
     /// * `EDEADLK`: a driver does not unpin; nothing is unmapped then.
+    #[inline]
     pub(crate) fn unmap(&self, range: IovaRange) -> Result<Unmapped> {
         match self.try_unmap(range)? {
             Attempt::Done(unmapped) => Ok(unmapped),
@@ -345,29 +347,56 @@ impl IoPagetable {
     fn try_unmap(&self, range: IovaRange) -> Result<Attempt> {
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
-        let mut taken = Taken::new();
         let mut space = self.space.lock();
-        let unmap = loop {
+        if !space.pins.is_empty() {
             if let Some(area) = space.pinned_in(range)? {
                 return Ok(Attempt::Pinned(area));
             }
-            match space.areas.begin_unmap(range, &mut taken) {
+        }
+        match space.areas.begin_unmap_one(range) {
+            Some((unmap, one)) => {
+                drop(space);
+                Ok(Attempt::Done(self.unmap_one(&domains, range, unmap, one)))
+            }
+            None => self.unmap_all(&domains, space, range),
+        }
+    }
+
+    fn unmap_one(
+        &self,
+        domains: &Domains,
+        range: IovaRange,
+        unmap: Unmap,
+        one: One<Mapping>,
+    ) -> Unmapped {
+        let mut gone = Gone::default();
+        if let Some(mapping) = one.into_content() {
+            domains.unmap(|| mapping.strides(range));
+            gone.add(range, &mapping);
+            // Unpins and uncharges.
+        }
+        self.end_unmap(unmap, &gone)
+    }
+
+    #[inline(never)]
+    fn unmap_all(
+        &self,
+        domains: &Domains,
+        mut space: Guard<'_, Space, MutexBackend>,
+        range: IovaRange,
+    ) -> Result<Attempt> {
+        let mut unmap = loop {
+            match space.areas.begin_unmap(range) {
                 Ok(unmap) => break unmap,
                 Err(Conflict::Area) => return Err(EINVAL),
                 Err(Conflict::Unmapping) => self.wait_for_unmap(&mut space),
             }
+            if let Some(area) = space.pinned_in(range)? {
+                return Ok(Attempt::Pinned(area));
+            }
         };
         drop(space);
-        let unmapped = self.finish_unmap(&domains, unmap, taken)?;
-        Ok(Attempt::Done(unmapped))
-    }
-
-    fn finish_unmap(
-        &self,
-        domains: &Domains,
-        mut unmap: Unmap,
-        mut taken: Taken<Mapping>,
-    ) -> Result<Unmapped> {
+        let mut taken = Taken::new();
         let mut result = Ok(());
         while unmap.has_more() && result.is_ok() {
             let mut space = self.space.lock();
@@ -380,22 +409,27 @@ impl IoPagetable {
                 .iter()
                 .flat_map(|(area, mapping)| mapping.strides(area))
         });
-        let mut done = Unmapped::default();
-        let mut gone = Usage::default();
+        let mut gone = Gone::default();
         for (area, mapping) in taken.iter() {
-            done.runs = done.runs.wrapping_add(mapping.run_count());
             gone.add(area, mapping);
         }
-        done.bytes = gone.bytes;
         // Unpins and uncharges.
         drop(taken);
+        let unmapped = self.end_unmap(unmap, &gone);
+        result.map(|()| Attempt::Done(unmapped))
+    }
+
+    fn end_unmap(&self, unmap: Unmap, gone: &Gone) -> Unmapped {
         let mut space = self.space.lock();
-        space.usage.subtract(&gone);
+        space.usage.subtract(&gone.usage);
         space.areas.end_unmap(unmap);
         if space.waiting > 0 {
             self.unmapped.notify_all();
         }
-        result.map(|()| done)
+        Unmapped {
+            bytes: gone.usage.bytes,
+            runs: gone.runs,
+        }
     }
 
     /// Waits for the end of an unmap that is under way. None takes long: they touch no memory of
@@ -432,6 +466,21 @@ impl IoPagetable {
         };
         drop(areas);
         drop(domains);
+    }
+}
+
+/// What an unmap is about.
+#[derive(Default)]
+struct Gone {
+    usage: Usage,
+    runs: u64,
+}
+
+impl Gone {
+    #[inline]
+    fn add(&mut self, area: IovaRange, mapping: &Mapping) {
+        self.usage.add(area, mapping);
+        self.runs = self.runs.wrapping_add(mapping.run_count());
     }
 }
 

@@ -184,6 +184,7 @@ impl Mapping {
 
     /// In how many pieces the memory is that all or a part of is mapped; none if it was taken
     /// back.
+    #[inline]
     pub(crate) fn run_count(&self) -> u64 {
         match self.device() {
             Some(device) => u64::from(!device.is_revoked()),
@@ -322,6 +323,7 @@ pub(crate) struct Usage {
 
 impl Usage {
     /// With one area more.
+    #[inline]
     pub(crate) fn add(&mut self, area: IovaRange, mapping: &Mapping) {
         self.areas = self.areas.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(area.len());

@@ -8,6 +8,7 @@
 use crate::{
     iova::IovaRange,
     kapi::{
+        pin::Batch,
         run::{
             PinnedRun,
             Span, //
@@ -16,7 +17,10 @@ use crate::{
     },
 };
 use core::{
-    iter,
+    iter::{
+        self,
+        Peekable, //
+    },
     mem::size_of,
     slice, //
 };
@@ -94,29 +98,45 @@ impl Runs {
         }
     }
 
-    /// Appends a run, or has the last run go on with it.
+    /// Appends what is pinned in `batch`; the last run goes on with it if it can.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; the run is unpinned then.
-    pub(crate) fn push(&mut self, run: PinnedRun) -> Result {
-        let last = self.rest.last_mut().and_then(|chunk| chunk.runs.last_mut());
-        let Err(run) = last.unwrap_or(&mut self.first).append(run) else {
+    /// `ENOMEM`; what was not appended is unpinned.
+    pub(crate) fn extend(&mut self, mut batch: Batch<'_>) -> Result {
+        // The runs of a batch are apart from each other: only the first can go on with another.
+        let Some(first) = batch.next_run() else {
             return Ok(());
         };
-        if self
-            .rest
-            .last()
-            .is_none_or(|chunk| chunk.runs.len() == CHUNK)
-        {
+        let last = self.rest.last_mut().and_then(|chunk| chunk.runs.last_mut());
+        let mut next = last.unwrap_or(&mut self.first).append(first).err();
+        while let Some(run) = next.or_else(|| batch.next_run()) {
+            let room = self.room()?;
+            room.push(run, GFP_KERNEL_ACCOUNT)?;
+            while room.len() < CHUNK {
+                let Some(run) = batch.next_run() else {
+                    return Ok(());
+                };
+                // It cannot fail within the room that there is.
+                let _ = room.push_within_capacity(run);
+            }
+            next = None;
+        }
+        Ok(())
+    }
+
+    /// A chunk with room for one more run at least.
+    fn room(&mut self) -> Result<&mut KVec<PinnedRun>> {
+        let full = |chunk: &Chunk| chunk.runs.len() == CHUNK;
+        if self.rest.last().is_none_or(full) {
             let chunk = Chunk {
                 skipped: self.rest.last().map_or(self.first.npages(), Chunk::end),
                 runs: KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?,
             };
             self.rest.push(chunk, GFP_KERNEL_ACCOUNT)?;
         }
-        let chunk = self.rest.last_mut().ok_or(ENOMEM)?;
-        Ok(chunk.runs.push(run, GFP_KERNEL_ACCOUNT)?)
+        let last = self.rest.last_mut().ok_or(ENOMEM)?;
+        Ok(&mut last.runs)
     }
 
     /// Cuts off what comes behind the first `npages` pages, some but not all.
@@ -253,39 +273,62 @@ impl Runs {
     /// The parts to unmap `area` in, which the pages from number `skip` on make up: a domain
     /// cannot cut what was mapped in one call, so that each part ends where physical memory does
     /// not go on.
-    pub(crate) fn strides(
-        &self,
-        skip: u64,
-        area: IovaRange,
-    ) -> impl Iterator<Item = IovaRange> + '_ {
-        let mut runs = None;
-        let mut rest = Some(area);
-        iter::from_fn(move || {
-            let all = rest.take()?;
-            if all.last() - all.first() < STRIDE {
-                return Some(all);
+    pub(crate) fn strides(&self, skip: u64, area: IovaRange) -> Strides<'_> {
+        Strides {
+            all: self,
+            skip,
+            runs: None,
+            rest: Some(area),
+        }
+    }
+}
+
+/// The iterator that [`Runs::strides`] returns.
+pub(crate) struct Strides<'a> {
+    all: &'a Runs,
+    skip: u64,
+    /// What is left of the runs, once the first stride was looked for.
+    runs: Option<Peekable<After<'a>>>,
+    rest: Option<IovaRange>,
+}
+
+impl Iterator for Strides<'_> {
+    type Item = IovaRange;
+
+    #[inline]
+    fn next(&mut self) -> Option<IovaRange> {
+        let rest = self.rest.take()?;
+        // Most areas have no more than one.
+        if rest.last() - rest.first() < STRIDE {
+            return Some(rest);
+        }
+        Some(self.first_of(rest))
+    }
+}
+
+impl Strides<'_> {
+    fn first_of(&mut self, all: IovaRange) -> IovaRange {
+        let runs = self
+            .runs
+            .get_or_insert_with(|| self.all.after(self.skip).peekable());
+        let mut len = 0u64;
+        while let Some((run, skipped)) = runs.next() {
+            len = len.saturating_add(run.len() - (skipped << PAGE_SHIFT));
+            let goes_on = runs
+                .peek()
+                .is_some_and(|(next, _)| run.is_followed_by(next));
+            if len >= STRIDE && !goes_on {
+                break;
             }
-            // Most areas do not come this far.
-            let runs = runs.get_or_insert_with(|| self.after(skip).peekable());
-            let mut len = 0u64;
-            while let Some((run, skipped)) = runs.next() {
-                len = len.saturating_add(run.len() - (skipped << PAGE_SHIFT));
-                let goes_on = runs
-                    .peek()
-                    .is_some_and(|(next, _)| run.is_followed_by(next));
-                if len >= STRIDE && !goes_on {
-                    break;
-                }
-            }
-            let Some(part) = IovaRange::with_len(all.first(), len)
-                .ok()
-                .filter(|part| part.last() < all.last())
-            else {
-                return Some(all);
-            };
-            rest = all.behind(part.last());
-            Some(part)
-        })
+        }
+        let Some(part) = IovaRange::with_len(all.first(), len)
+            .ok()
+            .filter(|part| part.last() < all.last())
+        else {
+            return all;
+        };
+        self.rest = all.behind(part.last());
+        part
     }
 }
 

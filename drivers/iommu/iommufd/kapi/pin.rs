@@ -169,12 +169,15 @@ impl Batch<'_> {
     }
 
     /// Takes the longest run of contiguous pages from the front.
+    #[inline]
     pub(crate) fn next_run(&mut self) -> Option<PinnedRun> {
         let (&first, rest) = self.pages.split_first()?;
         // SAFETY: The pointer is to a page that we hold a pin on.
         let pfn = unsafe { sys::iommufd_page_to_pfn(first) } as u64;
-        let most = PinnedRun::limit(pfn, self.pages.len() as u64) as usize;
-        let count = most.min(1 + contiguous(first, rest));
+        let count = match rest.first() {
+            Some(&next) if next == first.wrapping_add(1) => self.count_from(pfn),
+            _ => 1,
+        };
         let npages = self.each.wrapping_mul(count as u64);
         let left = self.pages.get(count..)?;
         // SAFETY: The batch gives up the pins on these pages, in the next line.
@@ -182,19 +185,24 @@ impl Batch<'_> {
         self.pages = left;
         Some(run)
     }
+
+    /// How many contiguous pages are at the front, of which the first is `pfn`.
+    fn count_from(&self, pfn: u64) -> usize {
+        let most = PinnedRun::limit(pfn, self.pages.len() as u64) as usize;
+        most.min(contiguous(self.pages))
+    }
 }
 
-/// How many of `pages` go on where `first` ends.
+/// How many of `pages`, one at least, are contiguous at the front.
 ///
 /// Neighbouring pages have neighbouring `struct page`s: the Kconfig entry asks for
 /// SPARSEMEM_VMEMMAP, which makes one array of all of them.
-fn contiguous(first: PagePtr, pages: &[PagePtr]) -> usize {
+fn contiguous(pages: &[PagePtr]) -> usize {
     const STEP: usize = 16;
     let mut count = 0;
-    let mut next = first.wrapping_add(1);
-    if pages.first() != Some(&next) {
+    let Some(&(mut next)) = pages.first() else {
         return 0;
-    }
+    };
     // Many at a time, as long as it lasts.
     for chunk in pages.chunks_exact(STEP) {
         let mut differ = 0;

@@ -131,20 +131,30 @@ impl PinnedRun {
 }
 
 impl Drop for PinnedRun {
+    #[inline]
     fn drop(&mut self) {
-        for (pfn, npages) in self.0.pins() {
-            // SAFETY: By the type invariant, the pages exist.
-            let page = unsafe { sys::iommufd_pfn_to_page(pfn as c_ulong) };
+        let extent = self.0;
+        if extent.level() == Level::PAGE {
             // SAFETY: By the type invariant, we own a pin on each of these pages.
-            unsafe {
-                bindings::unpin_user_page_range_dirty_lock(
-                    page,
-                    npages as c_ulong,
-                    self.0.writable(),
-                )
-            }
+            return unsafe { unpin(extent.pfn(), extent.npages(), extent.writable()) };
+        }
+        for (pfn, npages) in extent.pins() {
+            // SAFETY: As above.
+            unsafe { unpin(pfn, npages, extent.writable()) };
         }
     }
+}
+
+/// Unpins `npages` pages from `pfn` on, and marks them dirty if `writable`.
+///
+/// # Safety
+///
+/// The caller owns a pin on each of them, and gives it up.
+unsafe fn unpin(pfn: u64, npages: u64, writable: bool) {
+    // SAFETY: By the contract, the pages exist.
+    let page = unsafe { sys::iommufd_pfn_to_page(pfn as c_ulong) };
+    // SAFETY: By the contract.
+    unsafe { bindings::unpin_user_page_range_dirty_lock(page, npages as c_ulong, writable) }
 }
 
 /// What one pin holds: the block of pages that an entry at this level of a page table maps.
