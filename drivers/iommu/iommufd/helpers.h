@@ -2,7 +2,7 @@
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
- * for more is in files of its own: leaf.c, bar.c.
+ * for more is in files of its own: leaf.c, bar.c, unpin.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -30,6 +30,11 @@ unsigned long iommufd_folio_nr_pages(const struct folio *folio);
 /* One pin more on the folio of a page that is pinned; -ENOMEM if it has too many. */
 int iommufd_add_pin(unsigned long pfn);
 struct page *iommufd_pfn_to_page(unsigned long pfn);
+/*
+ * Gives back a pin on each of the pages from @pfn on; if @dirty, something may have been
+ * written to them. May sleep.
+ */
+void iommufd_unpin(unsigned long pfn, unsigned long npages, bool dirty);
 /* Both within the page. */
 void iommufd_copy_from_page(void *to, unsigned long pfn, size_t offset, size_t len);
 void iommufd_copy_to_page(unsigned long pfn, size_t offset, const void *from, size_t len);

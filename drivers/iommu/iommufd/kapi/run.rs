@@ -11,7 +11,6 @@ use core::{
     num::NonZeroU64, //
 };
 use kernel::{
-    bindings,
     error::to_result,
     page::PAGE_SHIFT,
     prelude::*,
@@ -134,27 +133,17 @@ impl Drop for PinnedRun {
     #[inline]
     fn drop(&mut self) {
         let extent = self.0;
-        if extent.level() == Level::PAGE {
+        let unpin = |pfn, npages| {
             // SAFETY: By the type invariant, we own a pin on each of these pages.
-            return unsafe { unpin(extent.pfn(), extent.npages(), extent.writable()) };
+            unsafe { sys::iommufd_unpin(pfn as c_ulong, npages as c_ulong, extent.writable()) }
+        };
+        if extent.level() == Level::PAGE {
+            return unpin(extent.pfn(), extent.npages());
         }
         for (pfn, npages) in extent.pins() {
-            // SAFETY: As above.
-            unsafe { unpin(pfn, npages, extent.writable()) };
+            unpin(pfn, npages);
         }
     }
-}
-
-/// Unpins `npages` pages from `pfn` on, and marks them dirty if `writable`.
-///
-/// # Safety
-///
-/// The caller owns a pin on each of them, and gives it up.
-unsafe fn unpin(pfn: u64, npages: u64, writable: bool) {
-    // SAFETY: By the contract, the pages exist.
-    let page = unsafe { sys::iommufd_pfn_to_page(pfn as c_ulong) };
-    // SAFETY: By the contract.
-    unsafe { bindings::unpin_user_page_range_dirty_lock(page, npages as c_ulong, writable) }
 }
 
 /// What one pin holds: the block of pages that an entry at this level of a page table maps.
