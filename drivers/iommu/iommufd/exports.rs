@@ -206,6 +206,33 @@ export_fn! {
     }
 }
 
+/// Takes a device to the address space or domain whose id is at `pt_id` by `go`, and leaves the
+/// domain's id there; no PASIDs yet.
+///
+/// # Safety
+///
+/// `idev` is a bound device; `pt_id` can be read and written to.
+unsafe fn take_to(
+    idev: *mut Idev,
+    pasid: bindings::ioasid_t,
+    pt_id: *mut u32,
+    go: fn(&Device, u32) -> Result<u32>,
+) -> c_int {
+    if pasid != bindings::IOMMU_NO_PASID {
+        return EOPNOTSUPP.to_errno();
+    }
+    // SAFETY: By the contract.
+    let device = unsafe { device_borrow(idev) };
+    // SAFETY: By the contract.
+    let wanted = unsafe { pt_id.read() };
+    from_result(|| {
+        let hwpt = go(device, wanted)?;
+        // SAFETY: By the contract.
+        unsafe { pt_id.write(hwpt) };
+        Ok(0)
+    })
+}
+
 export_fn! {
     /// Attaches a device to the address space or domain whose id is at `pt_id`, and leaves the
     /// domain's id there; no PASIDs yet.
@@ -220,19 +247,8 @@ export_fn! {
         pasid: bindings::ioasid_t,
         pt_id: *mut u32,
     ) -> c_int {
-        if pasid != bindings::IOMMU_NO_PASID {
-            return EOPNOTSUPP.to_errno();
-        }
         // SAFETY: By the contract.
-        let device = unsafe { device_borrow(idev) };
-        // SAFETY: By the contract.
-        let wanted = unsafe { pt_id.read() };
-        from_result(|| {
-            let hwpt = device.attach(wanted)?;
-            // SAFETY: By the contract.
-            unsafe { pt_id.write(hwpt) };
-            Ok(0)
-        })
+        unsafe { take_to(idev, pasid, pt_id, Device::attach) }
     }
 }
 
@@ -250,19 +266,8 @@ export_fn! {
         pasid: bindings::ioasid_t,
         pt_id: *mut u32,
     ) -> c_int {
-        if pasid != bindings::IOMMU_NO_PASID {
-            return EOPNOTSUPP.to_errno();
-        }
         // SAFETY: By the contract.
-        let device = unsafe { device_borrow(idev) };
-        // SAFETY: By the contract.
-        let wanted = unsafe { pt_id.read() };
-        from_result(|| {
-            let hwpt = device.replace(wanted)?;
-            // SAFETY: By the contract.
-            unsafe { pt_id.write(hwpt) };
-            Ok(0)
-        })
+        unsafe { take_to(idev, pasid, pt_id, Device::replace) }
     }
 }
 
