@@ -55,7 +55,7 @@ use kernel::{
 /// One open of /dev/iommu, as its file and what is bound to it hold it.
 pub(crate) struct Context {
     /// Where it can be looked at; given up first.
-    _listing: Listing,
+    listing: Listing,
     objects: Arc<Objects>,
     /// The device node, which stands for us where a device has to be named.
     node: ARef<Device>,
@@ -70,11 +70,16 @@ impl Context {
     pub(crate) fn new(registry: &Arc<Registry>, node: &Device) -> Result<Arc<Self>> {
         let objects = Objects::new()?;
         let context = Self {
-            _listing: Listing::new(registry.clone(), &objects)?,
+            listing: Listing::new(registry.clone(), &objects)?,
             objects,
             node: node.into(),
         };
         Ok(Arc::new(context, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// What it is called wherever contexts are shown.
+    pub(crate) fn number(&self) -> u64 {
+        self.listing.number()
     }
 
     /// The device node.

@@ -148,7 +148,7 @@ impl MiscDevice for Context {
 
     fn show_fdinfo(ctx: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {
         // Writing to a seq_file cannot fail; what does not fit is asked for again.
-        let _ = show::objects(&ctx, &mut SeqWriter(m));
+        let _ = show::fdinfo(&ctx, &mut SeqWriter(m));
     }
 }
 

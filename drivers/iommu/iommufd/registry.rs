@@ -110,6 +110,11 @@ impl Listing {
         drop(list);
         Ok(Self { registry, number })
     }
+
+    /// The number by which it is listed.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 impl Drop for Listing {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a person can see of a context: a line for each object in `/proc/<pid>/fdinfo/<fd>`, and
-//! the same with all areas in debugfs. No host address is ever shown.
+//! What a person can see of a context: its number and a line for each object in
+//! `/proc/<pid>/fdinfo/<fd>`, and the same with all areas in debugfs. No host address is ever
+//! shown.
 
 use crate::{
     context::{
+        Context,
         Object,
         Objects, //
     },
@@ -33,6 +35,12 @@ impl fmt::Write for SeqWriter<'_> {
 /// There may be millions of objects and areas: others get their turn, and a fatal signal ends it.
 fn pause() -> fmt::Result {
     task::breathe().map_err(|_| fmt::Error)
+}
+
+/// Shows a context to whoever may look at its file.
+pub(crate) fn fdinfo(context: &Context, f: &mut dyn fmt::Write) -> fmt::Result {
+    writeln!(f, "context:\t{}", context.number())?;
+    objects(context, f)
 }
 
 /// Shows all objects, in the order of their ids.

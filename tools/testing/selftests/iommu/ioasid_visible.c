@@ -164,6 +164,28 @@ TEST_F(visible, fdinfo_of_an_empty_context)
 	close(other);
 }
 
+static long context_number(int fd)
+{
+	char *line = read_fdinfo(fd) ? strstr(text, "\ncontext:\t") : NULL;
+
+	return line ? strtol(line + strlen("\ncontext:\t"), NULL, 10) : -1;
+}
+
+TEST_F(visible, fdinfo_tells_opens_apart)
+{
+	int other = open_iommufd(), same = dup(self->fd);
+	long number = context_number(self->fd);
+
+	ASSERT_LT(0, number);
+	EXPECT_EQ(number, context_number(same));
+	EXPECT_LT(number, context_number(other));
+	if (!read_text(CONTEXTS))
+		SKIP(return, "needs debugfs");
+	EXPECT_LINE(text, "context:\t%ld opened by %d", number, getpid());
+	close(other);
+	close(same);
+}
+
 TEST_F(visible, fdinfo_counts_what_is_mapped)
 {
 	EXPECT_SPACE(read_fdinfo(self->fd), 0, 0, 0, 0);
