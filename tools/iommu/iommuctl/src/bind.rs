@@ -15,6 +15,14 @@ use anyhow::{
     Context as _,
     Result, //
 };
+use rustix::{
+    fs::{
+        Mode,
+        OFlags, //
+    },
+    io::Errno,
+    process::geteuid,
+};
 use serde::Serialize;
 use std::{
     fs,
@@ -57,6 +65,13 @@ fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write to {}", path.display()))
 }
 
+/// Has a disk, or a part of one, an owner, who alone may open it exclusively?
+fn is_claimed(disk: &str) -> bool {
+    let node = format!("/dev/{}", disk.replace('!', "/"));
+    let exclusively = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK;
+    rustix::fs::open(node, exclusively, Mode::empty()).is_err_and(|error| error == Errno::BUSY)
+}
+
 /// What the host does with the device at this moment, if that can be told.
 fn use_by_host(device: &PciDevice) -> Option<String> {
     let folder = fs::canonicalize(device.path("")).ok()?;
@@ -64,15 +79,13 @@ fn use_by_host(device: &PciDevice) -> Option<String> {
         fs::canonicalize(format!("/sys/class/{class}/{name}"))
             .is_ok_and(|path| path.starts_with(&folder))
     };
-    let mounts = system::text("/proc/self/mountinfo");
     let disk = system::entries("/sys/class/block")
         .into_iter()
-        .find(|name| {
-            let number = system::text(format!("/sys/class/block/{name}/dev"));
-            is_part("block", name) && mounts.contains(&format!(" {number} "))
-        });
+        .find(|name| is_part("block", name) && is_claimed(name));
     if let Some(disk) = disk {
-        return Some(format!("a file system on its disk {disk} is mounted"));
+        return Some(format!(
+            "its disk {disk} is mounted, swapped to, or a part of another volume"
+        ));
     }
     let interface = system::entries("/sys/class/net").into_iter().find(|name| {
         is_part("net", name) && system::text(format!("/sys/class/net/{name}/operstate")) == "up"
@@ -83,7 +96,7 @@ fn use_by_host(device: &PciDevice) -> Option<String> {
 fn load_driver() -> Result<()> {
     if !Path::new(DRIVER_FOLDER).is_dir() {
         // Its success is seen by what it is for.
-        let _ = Command::new("modprobe").arg(DRIVER).status();
+        let _ = Command::new("/sbin/modprobe").arg(DRIVER).status();
     }
     if !Path::new(DRIVER_FOLDER).is_dir() {
         bail!("{DRIVER} is not loaded and cannot be: 'iommuctl doctor' says why");
@@ -91,8 +104,16 @@ fn load_driver() -> Result<()> {
     Ok(())
 }
 
+fn must_be_root() -> Result<()> {
+    if !geteuid().is_root() {
+        bail!("only root can give a device to another driver: run it with sudo");
+    }
+    Ok(())
+}
+
 fn check_bind(device: &PciDevice, force: bool) -> Result<()> {
     let address = &device.address;
+    must_be_root()?;
     if device.is_bridge() {
         bail!("{address} is a bridge: bind the devices behind it instead");
     }
@@ -154,6 +175,7 @@ pub(crate) fn unbind(args: &Args, json: bool) -> Result<()> {
     let before = find(&args.device)?;
     let mut now = before.clone();
     if before.is_vfios() {
+        must_be_root()?;
         if let Some(user) = users(&before).first().filter(|_| !args.force) {
             bail!(
                 "{} is open in process {} ({}): the kernel would wait until it is closed. \
@@ -186,9 +208,9 @@ fn report(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
     }
     for sibling in &outcome.in_the_way {
         text += &format!(
-            "\nNot usable yet: {} is in the same group. To do: iommuctl bind {}",
+            "\nNot usable yet: {} is in the same group. To do: {}",
             sibling.with_driver(),
-            sibling.address
+            sibling.way_out()
         );
     }
     output::text(&text)

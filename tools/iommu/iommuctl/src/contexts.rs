@@ -19,6 +19,7 @@ use anyhow::{
     Context as _,
     Result, //
 };
+use rustix::process::geteuid;
 use serde::Serialize;
 use std::{
     fs,
@@ -28,11 +29,16 @@ use std::{
 const DEBUGFS: &str = "/sys/kernel/debug/iommufd/contexts";
 const NODE: &str = "/dev/iommu";
 
+/// Why mappings are not shown one by one.
+pub(crate) const NO_AREAS: &str =
+    "only root can see what is mapped where, and only with debugfs at /sys/kernel/debug";
+
 /// One open of /dev/iommu.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Context {
-    /// Its name in all commands: the driver's number for it, or `pid/fd`.
+    /// Its name in all commands: the driver's number for it, or `pid/fd` if there is none.
     pub(crate) context: String,
+    /// Who opened it; one who has it open, if that is all that can be seen.
     pub(crate) owner: Process,
     #[serde(flatten)]
     pub(crate) objects: Objects,
@@ -79,17 +85,25 @@ fn from_debugfs(text: &str) -> Contexts {
 }
 
 fn from_fdinfo() -> Contexts {
-    let contexts = system::holders(NODE).into_iter().filter_map(|(pid, fd)| {
-        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
-        Some(Context {
-            context: format!("{pid}/{fd}"),
-            owner: Process::new(pid),
-            objects: parse::fdinfo(&text, page_size()),
-        })
-    });
+    let mut contexts: Vec<Context> = Vec::new();
+    for (pid, fd) in system::holders(NODE) {
+        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else {
+            continue;
+        };
+        let (number, objects) = parse::fdinfo(&text, page_size());
+        let name = number.map_or_else(|| format!("{pid}/{fd}"), |number| number.to_string());
+        // Several files, also of several processes, may be one open.
+        if contexts.iter().all(|context| context.context != name) {
+            contexts.push(Context {
+                context: name,
+                owner: Process::new(pid),
+                objects,
+            });
+        }
+    }
     Contexts {
         source: "fdinfo",
-        contexts: contexts.collect(),
+        contexts,
     }
 }
 
@@ -130,7 +144,11 @@ impl Contexts {
     pub(crate) fn hint(&self) -> &'static str {
         match self.source {
             "debugfs" => "",
-            _ => " (of what you may look into; root sees all)",
+            _ if !geteuid().is_root() => " (of what you may look into; root sees all)",
+            _ if system::is_loaded("iommufd") => {
+                " (as far as /proc shows; for all, mount -t debugfs debugfs /sys/kernel/debug)"
+            }
+            _ => "",
         }
     }
 }

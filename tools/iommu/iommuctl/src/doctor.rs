@@ -126,10 +126,14 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
         problems,
         findings,
     };
-    if json {
-        output::json(&report)?;
+    let printed = if json {
+        output::json(&report)
     } else {
-        print(&report)?;
+        print(&report)
+    };
+    // The verdict is the same, however much of it was read.
+    match printed {
+        Err(error) if !output::is_broken_pipe(&error) => Err(error),
+        _ => Ok(ExitCode::from(u8::from(problems > 0))),
     }
-    Ok(ExitCode::from(u8::from(problems > 0)))
 }

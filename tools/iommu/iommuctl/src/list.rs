@@ -5,7 +5,8 @@
 use crate::{
     contexts::{
         Context,
-        Contexts, //
+        Contexts,
+        NO_AREAS, //
     },
     output,
     parse::Space,
@@ -154,10 +155,7 @@ fn devices(context: &Context) -> String {
 
 fn areas(space: &Space) -> String {
     let Some(areas) = &space.areas else {
-        return format!(
-            "Mappings of IOASID {} are shown to root only.",
-            space.ioasid
-        );
+        return format!("IOASID {}: {NO_AREAS}.", space.ioasid);
     };
     let mut table = output::table(&["IOASID", "FIRST", "LAST", ">SIZE", "ACCESS", ">RUNS"]);
     for area in areas {

@@ -5,7 +5,8 @@
 use crate::{
     contexts::{
         Context,
-        Contexts, //
+        Contexts,
+        NO_AREAS, //
     },
     output,
     parse::Space,
@@ -78,10 +79,7 @@ fn clip(mut piece: Piece, space: &Space) -> Option<Piece> {
 
 /// What is mapped, neighbours of the same access as one.
 fn mapped(space: &Space) -> Result<Vec<Piece>> {
-    let areas = space
-        .areas
-        .as_ref()
-        .context("only root can see what is mapped where")?;
+    let areas = space.areas.as_ref().context(NO_AREAS)?;
     let mut pieces: Vec<Piece> = Vec::new();
     for area in areas {
         if let Some(last) = pieces.last_mut() {

@@ -138,13 +138,18 @@ impl Objects {
     }
 }
 
-/// The objects of one context, from the fdinfo of its file.
-pub(crate) fn fdinfo(text: &str, page: u64) -> Objects {
+/// The number and the objects of one context, from the fdinfo of its file. A driver of another
+/// make shows neither.
+pub(crate) fn fdinfo(text: &str, page: u64) -> (Option<u64>, Objects) {
+    let mut number = None;
     let mut objects = Objects::default();
     for (key, rest) in text.lines().filter_map(|line| line.split_once(':')) {
-        objects.add(key, &rest.split_whitespace().collect::<Vec<_>>(), page);
+        match key {
+            "context" => number = rest.trim().parse().ok(),
+            _ => objects.add(key, &rest.split_whitespace().collect::<Vec<_>>(), page),
+        }
     }
-    objects
+    (number, objects)
 }
 
 /// All contexts, from debugfs.
@@ -211,8 +216,9 @@ mod tests {
 
     #[test]
     fn fdinfo_has_no_areas() {
-        let text = "pos:\t0\nflags:\t02\nioasid:\t1 window 0x0-0xff areas 1 mapped 4 kB pinned 1 pages charged 0 kB\n";
-        let objects = fdinfo(text, 4096);
+        let text = "pos:\t0\nflags:\t02\ncontext:\t7\nioasid:\t1 window 0x0-0xff areas 1 mapped 4 kB pinned 1 pages charged 0 kB\n";
+        let (number, objects) = fdinfo(text, 4096);
+        assert_eq!(number, Some(7));
         assert_eq!(objects.spaces.len(), 1);
         assert_eq!(objects.spaces[0].areas, None);
     }
@@ -221,11 +227,12 @@ mod tests {
     fn nonsense_is_passed_over() {
         for text in [
             "",
+            "context:\tx",
             "ioasid:",
             "ioasid:\tx window 0-1",
             "area:\tioasid 1 0x0-0xfff rw runs 1",
         ] {
-            assert_eq!(fdinfo(text, 4096), Objects::default(), "{text}");
+            assert_eq!(fdinfo(text, 4096), (None, Objects::default()), "{text}");
         }
     }
 }

@@ -31,8 +31,7 @@ pub(crate) fn entries(folder: impl AsRef<Path>) -> Vec<String> {
 
 /// The text of a file without the line's end; empty if it cannot be read.
 pub(crate) fn text(path: impl AsRef<Path>) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default())
         .trim_end()
         .to_owned()
 }
@@ -61,8 +60,8 @@ impl PciDevice {
         } else {
             address.to_owned()
         };
-        // A name, not a path.
-        (!full.contains('/') && Path::new(PCI_DEVICES).join(&full).is_dir())
+        entries(PCI_DEVICES)
+            .contains(&full)
             .then(|| Self::at(&full))
     }
 
@@ -125,6 +124,19 @@ impl PciDevice {
             .as_ref()
             .is_some_and(|driver| !HARMLESS_DRIVERS.contains(&driver.as_str()))
             && !self.is_vfios()
+    }
+
+    /// How to make the host give it up.
+    pub(crate) fn way_out(&self) -> String {
+        match &self.driver {
+            Some(driver) if self.is_bridge() => {
+                format!(
+                    "echo {} >/sys/bus/pci/drivers/{driver}/unbind",
+                    self.address
+                )
+            }
+            _ => format!("iommuctl bind {}", self.address),
+        }
     }
 
     /// Its file in `/dev/vfio/devices`, if VFIO has made one.
@@ -200,7 +212,8 @@ impl Process {
             .and_then(|ids| ids.split_whitespace().nth(1));
         Self {
             pid,
-            command: text(format!("/proc/{pid}/comm")),
+            // It may have named itself anything.
+            command: text(format!("/proc/{pid}/comm")).replace(char::is_control, "?"),
             user: uid.map(user_name).unwrap_or_default(),
         }
     }

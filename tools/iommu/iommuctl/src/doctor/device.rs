@@ -13,6 +13,13 @@ fn driver(device: &PciDevice) -> Finding {
     if device.is_vfios() {
         return Finding::ok("driver", format!("{} is VFIO's.", device.with_driver()));
     }
+    if device.is_bridge() {
+        return Finding::problem(
+            "driver",
+            format!("{address} is a bridge, which cannot be given away."),
+            "give away the devices behind it",
+        );
+    }
     let text = format!("{}: not VFIO's.", device.with_driver());
     Finding::problem("driver", text, format!("iommuctl bind {address}"))
 }
@@ -46,8 +53,8 @@ fn group(device: &PciDevice) -> Vec<Finding> {
                     culprit.with_driver()
                 ),
                 format!(
-                    "iommuctl bind {}, or put one of the two into another slot",
-                    culprit.address
+                    "{}, or put one of the two into another slot",
+                    culprit.way_out()
                 ),
             )
         })

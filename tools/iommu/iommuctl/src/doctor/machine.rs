@@ -14,12 +14,7 @@ const TABLES: [(&str, &str); 3] = [
 ];
 
 /// Kernel arguments that switch IOMMUs off.
-const OFF: [&str; 4] = [
-    "intel_iommu=off",
-    "amd_iommu=off",
-    "iommu=off",
-    "iommu.off=1",
-];
+const OFF: [&str; 3] = ["intel_iommu=off", "amd_iommu=off", "iommu=off"];
 
 /// Kernel arguments that switch interrupt remapping off.
 const NO_REMAPPING: [&str; 2] = ["intremap=off", "nointremap"];
@@ -171,6 +166,13 @@ fn vfio() -> Finding {
 
 /// What concerns all devices.
 pub(super) fn check() -> Vec<Finding> {
+    if !Path::new("/sys/kernel").is_dir() {
+        return vec![Finding::problem(
+            "iommu",
+            "There is no /sys here, which is where all of this is seen.",
+            "run it outside of the container",
+        )];
+    }
     let mut findings = vec![iommu()];
     findings.extend(interrupts());
     findings.push(iommufd());
