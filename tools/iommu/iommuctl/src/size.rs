@@ -27,13 +27,16 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("'{text}' is too much"))
 }
 
-/// With a unit in which it has few digits, to one place: `4.0 GiB`.
+/// With a unit in which it has few digits, to one place: `1.5 GiB`.
 pub(crate) fn human(bytes: u128) -> String {
-    for (name, shift) in
-        [("EiB", 60)]
-            .iter()
-            .chain(&[("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)])
-    {
+    for (name, shift) in [
+        ("EiB", 60),
+        ("PiB", 50),
+        ("TiB", 40),
+        ("GiB", 30),
+        ("MiB", 20),
+        ("KiB", 10),
+    ] {
         let unit = 1u128 << shift;
         if bytes >= unit {
             let tenths = bytes * 10 / unit;
