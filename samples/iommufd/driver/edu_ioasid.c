@@ -10,6 +10,7 @@
 #include <linux/bitops.h>
 #include <linux/iommufd_ioasid.h>
 #include <linux/iopoll.h>
+#include <linux/kref.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -30,6 +31,7 @@
 #define EDU_TIMEOUT_US (5 * USEC_PER_SEC)
 
 struct edu {
+	struct kref kref;		/* held while it has a driver, and while it is open */
 	struct pci_dev *pdev;
 	void __iomem *regs;
 	struct miscdevice node;
@@ -132,18 +134,22 @@ static int edu_open(struct inode *inode, struct file *file)
 	int ret = 0;
 
 	mutex_lock(&edu->lock);
-	if (edu->open)
+	if (edu->open) {
 		ret = -EBUSY;
-	else if (edu->gone)
+	} else if (edu->gone) {
 		ret = -ENODEV;
-	else
+	} else {
 		edu->open = true;
+		kref_get(&edu->kref);
+	}
 	mutex_unlock(&edu->lock);
 	return ret;
 }
 
-static void edu_free(struct edu *edu)
+static void edu_free(struct kref *kref)
 {
+	struct edu *edu = container_of(kref, struct edu, kref);
+
 	mutex_destroy(&edu->lock);
 	kfree(edu);
 }
@@ -151,16 +157,12 @@ static void edu_free(struct edu *edu)
 static int edu_release(struct inode *inode, struct file *file)
 {
 	struct edu *edu = edu_of(file);
-	bool gone;
 
 	mutex_lock(&edu->lock);
-	if (!edu->gone)
-		edu_unbind(edu);
+	edu_unbind(edu);
 	edu->open = false;
-	gone = edu->gone;
 	mutex_unlock(&edu->lock);
-	if (gone)
-		edu_free(edu);
+	kref_put(&edu->kref, edu_free);
 	return 0;
 }
 
@@ -183,6 +185,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	edu = kzalloc_obj(*edu);
 	if (!edu)
 		return -ENOMEM;
+	kref_init(&edu->kref);
 	edu->pdev = pdev;
 	edu->regs = pcim_iomap_region(pdev, 0, KBUILD_MODNAME);
 	if (IS_ERR(edu->regs)) {
@@ -213,16 +216,13 @@ err_free:
 static void edu_remove(struct pci_dev *pdev)
 {
 	struct edu *edu = pci_get_drvdata(pdev);
-	bool open;
 
 	misc_deregister(&edu->node);
 	mutex_lock(&edu->lock);
 	edu_unbind(edu);
 	edu->gone = true;
-	open = edu->open;
 	mutex_unlock(&edu->lock);
-	if (!open)
-		edu_free(edu);
+	kref_put(&edu->kref, edu_free);
 }
 
 /* Bound by driver_override only: the device may well be meant for VFIO. */
