@@ -141,8 +141,8 @@ fn iommufd() -> Finding {
                 "There is no iommufd module for linux {}.",
                 system::kernel_release()
             ),
-            "apt install iommufd-dkms, with the headers and the source of this kernel; what \
-             kept it from being built is said by 'dkms autoinstall'",
+            "install the package iommufd-dkms, which 'make deb' makes, with the headers and \
+             the source of this kernel; 'dkms autoinstall' says what kept it from being built",
         ),
     }
 }
