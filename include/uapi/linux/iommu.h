@@ -37,8 +37,8 @@
  * * ``EFAULT``: a pointer does not lead to memory that the call may use.
  * * ``EINVAL``: @argsz is smaller than the structure's first version, or a flag
  *   or a value is not among those described.
- * * ``E2BIG``: @argsz is larger than the structure that the driver knows, by more
- *   than a page or with a byte beyond the known ones that is not 0.
+ * * ``E2BIG``: @argsz is larger than the structure that the driver knows, and a
+ *   byte beyond the known ones is not 0.
  * * ``ENOENT``: the context has no such device or address space.
  * * ``ENOMEM``: the kernel has no memory for it.
  * * ``ENOTTY``: the driver does not serve this call.
@@ -206,8 +206,7 @@ struct iommu_device_info {
  * * ``EFAULT``: the structure is not readable memory.
  * * ``EINVAL``: @argsz is less than 16, or than 32 with
  *   IOMMU_IOASID_IOVA_WINDOW; or another field's value is not allowed.
- * * ``E2BIG``: @argsz is more than 32, and a byte beyond is not 0 or it is more by
- *   more than a page.
+ * * ``E2BIG``: @argsz is more than 32, and a byte beyond is not 0.
  * * ``ENOSPC``: there are no more ids.
  * * ``ENOMEM``: no memory.
  */
@@ -266,8 +265,7 @@ struct iommu_ioasid_alloc {
  * * ``EINVAL``: @argsz is less than 16; @flags or @padding is not 0; the
  *   payload's argsz is smaller than the payload or its flags are unknown; an
  *   address or size is not a multiple of the page size; size is 0.
- * * ``E2BIG``: @argsz goes beyond the payload's argsz by more than a page, or to a
- *   byte that is not 0.
+ * * ``E2BIG``: @argsz goes beyond the payload's argsz, to a byte that is not 0.
  * * ``ENOENT``: there is no such address space.
  * * ``EOVERFLOW``: an address plus size, less 1, is beyond 2^64 - 1.
  * * ``EOPNOTSUPP``: VFIO_DMA_MAP_FLAG_VADDR, VFIO_DMA_UNMAP_FLAG_VADDR or

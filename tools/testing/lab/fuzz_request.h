@@ -47,7 +47,7 @@ static int request_check(const struct request *r, uint32_t claimed)
 {
 	if (claimed < r->min)
 		return -EINVAL;
-	return claimed > r->size + PAGE ? -E2BIG : 0;
+	return claimed > ARGUMENT_SIZE ? -EFAULT : 0;
 }
 
 /* Everything is in place for the call, but the call is not made yet. */
@@ -58,7 +58,7 @@ static void request_prepare(struct fuzz *f, struct request *r)
 	request_change(f, r);
 	claimed = *(uint32_t *)r->arg;
 	r->refused = request_check(r, claimed);
-	r->given = r->refused || claimed < r->size ? r->size : claimed;
+	r->given = claimed < r->size ? r->size : claimed < ARGUMENT_SIZE ? claimed : ARGUMENT_SIZE;
 	r->at = f->argument;
 	if (one_in(&f->input, 4)) {
 		/* What is not claimed need not be there. */

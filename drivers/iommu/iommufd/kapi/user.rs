@@ -2,7 +2,10 @@
 
 //! Structures that userspace passes by pointer. Would become part of `rust/kernel/uaccess.rs`.
 
-use crate::sys;
+use crate::{
+    kapi::task,
+    sys, //
+};
 use core::mem::{
     align_of,
     size_of, //
@@ -41,8 +44,8 @@ pub(crate) trait Sized32: FromBytes + IntoBytes + Sized {
 ///
 /// * `EFAULT`: the pointer is bad.
 /// * `EINVAL`: `argsz` is smaller than the first version.
-/// * `E2BIG`: `argsz` is larger than ours, with something non-zero in what we do not know, or by
-///   more than a page.
+/// * `E2BIG`: `argsz` is larger than ours, with something non-zero in what we do not know.
+/// * `EINTR`: a fatal signal, while a great deal of that was looked at.
 pub(crate) fn read_struct<T: Sized32>(ptr: UserPtr) -> Result<T> {
     let argsz = read_argsz(ptr)?;
     if argsz < T::MIN_SIZE {
@@ -141,18 +144,24 @@ pub(crate) fn read<T: FromBytes + IntoBytes>(ptr: UserPtr) -> Result<T> {
     Ok(value)
 }
 
-/// Writes zeroes from `ptr + offset` on.
+/// Writes zeroes from `ptr + offset` on, up to but not including `ptr + end`.
 ///
 /// # Errors
 ///
-/// `EFAULT`: the pointer is bad.
-pub(crate) fn clear(ptr: UserPtr, offset: usize, size: usize) -> Result {
-    let to = ptr.wrapping_byte_add(offset).as_mut_ptr();
-    // SAFETY: The function takes any user address and size.
-    match unsafe { sys::iommufd_clear_user(to, size as c_ulong) } {
-        0 => Ok(()),
-        _ => Err(EFAULT),
+/// `EFAULT`: the pointer is bad. `EINTR`: a fatal signal.
+pub(crate) fn clear(ptr: UserPtr, offset: usize, end: usize) -> Result {
+    let mut next = offset;
+    while next < end {
+        let len = (end - next).min(PAGE_SIZE);
+        let to = ptr.wrapping_byte_add(next).as_mut_ptr();
+        // SAFETY: The function takes any user address and size.
+        if unsafe { sys::iommufd_clear_user(to, len as c_ulong) } != 0 {
+            return Err(EFAULT);
+        }
+        next += len;
+        task::breathe()?;
     }
+    Ok(())
 }
 
 fn read_argsz(ptr: UserPtr) -> Result<usize> {
@@ -175,15 +184,17 @@ fn check_tail(ptr: UserPtr, argsz: usize, known: usize) -> Result {
 }
 
 fn check_zeroes(ptr: UserPtr, argsz: usize, known: usize) -> Result {
-    let extra = argsz - known;
-    if extra > PAGE_SIZE {
-        return Err(E2BIG);
+    let mut next = known;
+    while next < argsz {
+        let len = (argsz - next).min(PAGE_SIZE);
+        let tail = ptr.wrapping_byte_add(next).as_const_ptr();
+        // SAFETY: The function takes any user address and length, and checks both.
+        match unsafe { bindings::check_zeroed_user(tail, len) } {
+            1 => next += len,
+            0 => return Err(E2BIG),
+            errno => return Err(Error::from_errno(errno)),
+        }
+        task::breathe()?;
     }
-    let tail = ptr.wrapping_byte_add(known).as_const_ptr();
-    // SAFETY: The function takes any user address and length, and checks both.
-    match unsafe { bindings::check_zeroed_user(tail, extra) } {
-        1 => Ok(()),
-        0 => Err(E2BIG),
-        errno => Err(Error::from_errno(errno)),
-    }
+    Ok(())
 }

@@ -109,7 +109,7 @@ impl Command for HwInfo {
         let room = self.data_len as usize;
         let known = info.bytes().len().min(room);
         user::write_bytes(to, 0, info.bytes().get(..known).unwrap_or_default())?;
-        user::clear(to, known, room - known)?;
+        user::clear(to, known, room)?;
         self.data_len = u32::try_from(info.bytes().len()).map_err(|_| EOVERFLOW)?;
         self.data_type = info.kind();
         // Only what is served: neither dirty tracking nor PASIDs are, whatever hardware there is.

@@ -108,6 +108,27 @@ TEST_F(space, tail_of_zeroes)
 	EXPECT_ERRNO(ENOENT, call(self->fd, IOMMU_DESTROY, &arg));
 }
 
+/* However long it is, and wherever it ends. */
+TEST_F(space, long_tail)
+{
+	const unsigned int size = 5 * PAGE;
+	char *memory = pages(6);
+	struct iommu_destroy *arg = (void *)memory;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_EQ(0, munmap(memory + size, PAGE));
+	*arg = (struct iommu_destroy) { .size = size, .id = self->id };
+	memory[size - 1] = 1;
+	EXPECT_ERRNO(E2BIG, call(self->fd, IOMMU_DESTROY, arg));
+	memory[size - 1] = 0;
+	arg->size++;
+	EXPECT_ERRNO(EFAULT, call(self->fd, IOMMU_DESTROY, arg));
+	arg->size = UINT_MAX;
+	EXPECT_ERRNO(EFAULT, call(self->fd, IOMMU_DESTROY, arg));
+	arg->size = size;
+	EXPECT_OK(call(self->fd, IOMMU_DESTROY, arg));
+}
+
 TEST_F(space, numbers)
 {
 	struct iommu_destroy arg = { .size = sizeof(arg), .id = self->id };
