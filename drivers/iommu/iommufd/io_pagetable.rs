@@ -58,7 +58,10 @@ use access::Listener;
 use kernel::{
     fs::LocalFile,
     new_condvar, new_mutex,
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
     rbtree::RBTree,
     sync::{
@@ -132,9 +135,9 @@ pub(crate) struct AreaInfo {
 
 /// Where memory to be mapped is.
 pub(crate) enum Source<'a> {
-    /// In the current process, from this page-aligned address on.
+    /// In the current process, from this address on.
     User(u64),
-    /// In a memory file, from this page-aligned offset on.
+    /// In a memory file, from this offset on.
     File(&'a LocalFile, u64),
 }
 
@@ -241,7 +244,8 @@ impl IoPagetable {
     /// # Errors
     ///
     /// * `EEXIST`: something is mapped, or being mapped, in the range.
-    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region.
+    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region; or the
+    ///   memory does not begin with a page.
     /// * `ENOMEM`: over the limit on locked memory, or out of memory.
     /// * `EFAULT`: the memory is not there, or cannot be used this way.
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
@@ -301,6 +305,9 @@ impl IoPagetable {
         payer: Option<Arc<Payer>>,
     ) -> Result<Mapping> {
         self.check_range(domains, range)?;
+        if request.source.start() % PAGE_SIZE as u64 != 0 {
+            return Err(EINVAL);
+        }
         let payer = match payer.filter(|payer| payer.is_current()) {
             Some(payer) => payer,
             None => Payer::current()?,

@@ -115,16 +115,21 @@ impl Part {
         }
     }
 
-    /// The same memory with other rights, if it was pinned for them.
+    /// Whether it was pinned for these rights.
     ///
     /// # Errors
     ///
     /// `EPERM`: devices may not write to it.
-    pub(crate) fn with(self, prot: Prot) -> Result<Self> {
+    pub(crate) fn check(&self, prot: Prot) -> Result {
         if prot.write && !self.memory.runs.writable() {
             return Err(EPERM);
         }
-        Ok(Self { prot, ..self })
+        Ok(())
+    }
+
+    /// The same memory with other rights.
+    pub(crate) fn with(self, prot: Prot) -> Self {
+        Self { prot, ..self }
     }
 }
 

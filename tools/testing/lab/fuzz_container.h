@@ -95,14 +95,16 @@ static int foresee_vfio_map(struct fuzz *f, const struct view *view,
 		return -EINVAL;
 	if (arg->vaddr + arg->size < arg->vaddr)
 		return -EOVERFLOW;
-	if (!arg->size || (arg->size | arg->iova) % PAGE)
+	if (!arg->size || (arg->size | arg->iova) % PAGE || arg->size > UINT64_MAX - PAGE)
 		return -EINVAL;
 	if (range.last < range.first)
 		return -EOVERFLOW;
-	if (arg->vaddr % PAGE || !view_accepts(view, range))
+	if (!view_accepts(view, range))
 		return -EINVAL;
 	if (model_is_taken(view->space, range))
 		return -EEXIST;
+	if (arg->vaddr % PAGE)
+		return -EINVAL;
 	if (!memory_is_good(f, arg->vaddr, arg->size, writable))
 		return -EFAULT;
 	model_put(view->context, view->space, range,

@@ -38,7 +38,7 @@ static uint64_t chosen_align(uint64_t source, uint64_t length)
 
 static int check_place(uint32_t flags, uint64_t iova, uint64_t length, uint64_t source)
 {
-	if (!length || length % PAGE)
+	if (!length || length % PAGE || length > UINT64_MAX - PAGE)
 		return -EINVAL;
 	if (flags & FIXED)
 		return iova % PAGE ? -EINVAL : check_range(iova, length);
@@ -85,10 +85,10 @@ static int foresee_ioas_map(struct fuzz *f, const struct view *view,
 	if (arg->user_va + arg->length < arg->user_va)
 		return -EOVERFLOW;
 	ret = check_place(arg->flags, arg->iova, arg->length, arg->user_va);
-	if (!ret && arg->user_va % PAGE)
-		ret = -EINVAL;
 	if (!ret)
 		ret = check_room(view, arg->flags, arg->iova, arg->length, arg->user_va);
+	if (!ret && arg->user_va % PAGE)
+		ret = -EINVAL;
 	if (!ret && !memory_is_good(f, arg->user_va, arg->length,
 				    arg->flags & IOMMU_IOAS_MAP_WRITEABLE))
 		ret = -EFAULT;
@@ -151,11 +151,10 @@ static int foresee_map_file(struct fuzz *f, const struct view *view,
 	if ((mode & O_ACCMODE) == O_RDONLY && arg->flags & IOMMU_IOAS_MAP_WRITEABLE)
 		return -EPERM;
 	ret = check_place(arg->flags, arg->iova, arg->length, arg->start);
-	if (!ret && arg->start % PAGE)
-		ret = -EINVAL;
 	if (!ret)
 		ret = check_room(view, arg->flags, arg->iova, arg->length, arg->start);
-	if (!ret && (!is_file || arg->start + arg->length - 1 >= FILE_PAGES * PAGE))
+	if (!ret && (arg->start % PAGE || !is_file ||
+		     arg->start + arg->length - 1 >= FILE_PAGES * PAGE))
 		ret = -EINVAL;
 	return ret;
 }
@@ -225,14 +224,18 @@ static void model_shared(const struct view *view, struct range range)
 	}
 }
 
-static int check_rights(const struct context *context, uint32_t flags, const struct area *parts,
-			unsigned int count)
+/* Whether that can be mapped that way. */
+static int check_parts(const struct context *context, uint32_t flags, const struct area *parts,
+		       unsigned int count)
 {
 	unsigned int i;
 
-	for (i = 0; flags & IOMMU_IOAS_MAP_WRITEABLE && i < count; i++)
-		if (!context->memory[parts[i].memory].writable)
+	for (i = 0; i < count; i++) {
+		if (flags & IOMMU_IOAS_MAP_WRITEABLE && !context->memory[parts[i].memory].writable)
 			return -EPERM;
+		if (parts[i].range.first % PAGE)
+			return -EINVAL;
+	}
 	return 0;
 }
 
@@ -244,10 +247,7 @@ static int check_copied(const struct view *from, const struct iommu_ioas_copy *a
 		return ret;
 	if (!from->space)
 		return -ENOENT;
-	ret = check_range(arg->src_iova, arg->length);
-	if (ret)
-		return ret;
-	return arg->src_iova % PAGE || arg->length % PAGE ? -EINVAL : 0;
+	return check_range(arg->src_iova, arg->length);
 }
 
 static int foresee_copy(const struct view *from, const struct view *to,
@@ -263,9 +263,9 @@ static int foresee_copy(const struct view *from, const struct view *to,
 		return -ENOENT;
 	ret = check_place(arg->flags, arg->dst_iova, arg->length, arg->src_iova);
 	if (!ret)
-		ret = check_rights(from->context, arg->flags, parts, *count);
-	if (!ret)
 		ret = check_room(to, arg->flags, arg->dst_iova, arg->length, arg->src_iova);
+	if (!ret)
+		ret = check_parts(from->context, arg->flags, parts, *count);
 	return ret;
 }
 

@@ -21,13 +21,37 @@ use crate::{
     },
 };
 use kernel::{
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*, //
 };
 
-/// Neighbouring parts of memory, each as long as the area that it came from, or what of that was
-/// asked for.
-pub(crate) struct Parts(KVVec<(u64, Part)>);
+/// Neighbouring parts of memory.
+pub(crate) struct Parts {
+    /// Each is as long as the area that it came from, or what of that was asked for.
+    list: KVVec<(u64, Part)>,
+    /// Whether the first begins with a page.
+    are_aligned: bool,
+}
+
+impl Parts {
+    /// Whether they can be mapped that way.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM`: devices may not write to all of it. `EINVAL`: they do not begin with a page.
+    fn check(&self, prot: Prot) -> Result {
+        for (_, part) in &self.list {
+            part.check(prot)?;
+            if !self.are_aligned {
+                return Err(EINVAL);
+            }
+        }
+        Ok(())
+    }
+}
 
 /// An area that a part goes to.
 struct Copied {
@@ -36,23 +60,26 @@ struct Copied {
 }
 
 impl IoPagetable {
-    /// The memory that is mapped in `range`, which is page-aligned and has no holes.
+    /// The memory that is mapped in `range`, which has no holes.
     ///
     /// # Errors
     ///
     /// `ENOENT`: it has holes. `EOPNOTSUPP`: some of it is a device's. `ENOMEM`, `EINTR`.
     pub(crate) fn parts(&self, range: IovaRange) -> Result<Parts> {
-        let mut parts = KVVec::new();
+        let mut list = KVVec::new();
         let mut rest = Some(range);
         while let Some(todo) = rest {
             task::breathe()?;
             let (area, part) = self.share(todo.first(), SharedRoom::new()?)?;
             let skipped = (todo.first() - area.first()) >> PAGE_SHIFT;
             let piece = area.intersection(&todo).ok_or(ENOENT)?;
-            parts.push((piece.len(), part.after(skipped)), GFP_KERNEL_ACCOUNT)?;
+            list.push((piece.len(), part.after(skipped)), GFP_KERNEL_ACCOUNT)?;
             rest = todo.behind(piece.last());
         }
-        Ok(Parts(parts))
+        Ok(Parts {
+            list,
+            are_aligned: range.first() % PAGE_SIZE as u64 == 0,
+        })
     }
 
     fn share(&self, iova: u64, room: SharedRoom) -> Result<(IovaRange, Part)> {
@@ -75,26 +102,27 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// * `EPERM`: devices may not write to all of it.
-    /// * Those of [`Self::map_at`] that are not about memory of userspace.
+    /// Those of [`Self::map_at`] that are not about memory of userspace, and of [`Parts::check`].
     pub(crate) fn map_parts(&self, parts: Parts, place: Place, prot: Prot) -> Result<IovaRange> {
-        let mut spares = KVVec::with_capacity(parts.0.len(), GFP_KERNEL_ACCOUNT)?;
-        for _ in &parts.0 {
+        let mut spares = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
+        for _ in &parts.list {
             spares.push(Spare::new()?, GFP_KERNEL_ACCOUNT)?;
         }
-        let mut copied = KVVec::with_capacity(parts.0.len(), GFP_KERNEL_ACCOUNT)?;
-        let mut mappings = KVVec::with_capacity(parts.0.len(), GFP_KERNEL_ACCOUNT)?;
-        for (len, part) in parts.0 {
-            mappings.push((len, Mapping::Part(part.with(prot)?)), GFP_KERNEL_ACCOUNT)?;
-        }
+        let mut copied = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
         let usable = self.usable_for(&domains, &place)?;
         let mut space = self.space.lock();
         let range = self.find(&mut space, &domains, &usable, &place)?;
+        if let Err(e) = parts.check(prot) {
+            // Maybe it was chosen.
+            space.areas.release(range);
+            return Err(e);
+        }
         let mut next = range.first();
-        for (len, mapping) in mappings {
+        for (len, part) in parts.list {
             let area = IovaRange::with_len(next, len)?;
+            let mapping = Mapping::Part(part.with(prot));
             copied.push(Copied { area, mapping }, GFP_KERNEL_ACCOUNT)?;
             next = next.wrapping_add(len);
         }

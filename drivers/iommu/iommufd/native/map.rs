@@ -75,9 +75,9 @@ fn fixed(flags: u32, iova: u64) -> Option<u64> {
 ///
 /// # Errors
 ///
-/// `EINVAL`: alignment; `EOVERFLOW`: the range is too long.
+/// `EINVAL`: alignment, or far too long; `EOVERFLOW`: too long.
 fn place(iova: Option<u64>, len: u64, source: u64) -> Result<Place> {
-    if len % PAGE != 0 || len == 0 {
+    if len % PAGE != 0 || len == 0 || len > u64::MAX - PAGE {
         return Err(EINVAL);
     }
     if let Some(iova) = iova {
@@ -121,11 +121,7 @@ pub(super) struct Map<'a> {
 
 /// Maps memory of the current process or of a file, and says where.
 pub(super) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange> {
-    let start = map.source.start();
-    let place = place(map.iova, map.length, start)?;
-    if start % PAGE != 0 {
-        return Err(EINVAL);
-    }
+    let place = place(map.iova, map.length, map.source.start())?;
     let request = MapRequest {
         source: map.source,
         prot: map.prot,
@@ -193,9 +189,6 @@ impl Command for IoasCopy {
         let prot = prot(self.flags, &[self.length, self.src_iova, self.dst_iova])?;
         let from = ctx.ioas(self.src_ioas_id)?;
         let source = IovaRange::with_len(self.src_iova, self.length)?;
-        if !source.is_aligned(PAGE) {
-            return Err(EINVAL);
-        }
         let _charges = ctx.hold_charges()?;
         let parts = from.parts(source)?;
         let to = ctx.ioas(self.dst_ioas_id)?;

@@ -205,6 +205,7 @@ TEST_F(space, map_arguments)
 	EXPECT_MAP(EINVAL, arg.iova += 1);
 	EXPECT_MAP(EINVAL, arg.user_va += 1);
 	EXPECT_MAP(EOVERFLOW, arg.iova = TOP_PAGE);
+	EXPECT_MAP(EINVAL, (arg.user_va = 0, arg.length = -PAGE));
 	/* The first error is what counts. */
 	EXPECT_MAP(EOPNOTSUPP, (arg.flags = 8, arg.iova = ~0ULL, arg.ioas_id = 0));
 	EXPECT_MAP(EOVERFLOW, (arg.flags = FIXED, arg.iova = ~0ULL, arg.ioas_id = 0));
@@ -214,6 +215,8 @@ TEST_F(space, map_arguments)
 	EXPECT_MAP(0, (void)arg);
 	EXPECT_MAP(EEXIST, (void)arg);
 	EXPECT_MAP(EEXIST, arg.iova += PAGE);
+	EXPECT_MAP(EEXIST, arg.user_va += 1);
+	EXPECT_MAP(EINVAL, (arg.user_va += 1, arg.iova += 1));
 	EXPECT_EQ(2, pinned_pages());
 }
 
@@ -322,6 +325,7 @@ TEST_F(space, map_file_arguments)
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_MAP_FILE(0, (arg.fd = reader, arg.flags = FIXED | IOMMU_IOAS_MAP_READABLE));
 	EXPECT_MAP_FILE(EEXIST, (void)arg);
+	EXPECT_MAP_FILE(EEXIST, arg.start++);
 	EXPECT_MAP_FILE(0, arg.flags = RW);
 	EXPECT_EQ(4, pinned_pages());
 	close(reader);
@@ -387,8 +391,20 @@ TEST_F(space, copy_arguments)
 	EXPECT_COPY(ENOENT, arg.dst_ioas_id = 0);
 	EXPECT_COPY(EINVAL, arg.dst_iova += 1);
 	EXPECT_COPY(EINVAL, arg.length = PAGE + 1);
+	EXPECT_COPY(EINVAL, arg.src_iova += 1);
+	EXPECT_COPY(EINVAL, (arg.src_iova += 1, arg.flags = RW));
 	EXPECT_COPY(EEXIST, arg.dst_ioas_id = self->id);
 	EXPECT_COPY(EPERM, (arg.src_iova = ro.iova, arg.length = PAGE));
+	/* The first error is what counts. */
+	EXPECT_COPY(ENOENT, arg.src_iova += 3 * PAGE + 1);
+	EXPECT_COPY(ENOENT, (arg.src_iova += 1, arg.dst_ioas_id = 0));
+	EXPECT_COPY(EEXIST, (arg.src_iova += 1, arg.dst_ioas_id = self->id));
+	EXPECT_COPY(EEXIST, (arg.src_iova = ro.iova, arg.length = PAGE,
+			     arg.dst_ioas_id = self->id));
+	EXPECT_COPY(EPERM, (arg.src_iova = ro.iova, arg.length = PAGE, arg.flags = RW));
+	/* Nothing was taken: not even the address that was chosen. */
+	EXPECT_EQ(PAGE, ioas_map_any(self->fd, other, self->memory + 8 * PAGE, PAGE));
+	EXPECT_EQ(PAGE, ioas_unmap(self->fd, other, PAGE, PAGE));
 	EXPECT_COPY(0, (arg.src_iova = ro.iova, arg.length = PAGE, arg.dst_iova += 8 * PAGE,
 			arg.flags = FIXED | IOMMU_IOAS_MAP_READABLE));
 	EXPECT_ERRNO(ENOENT, ioas_unmap(self->fd, other, IOVA, PAGE));
