@@ -127,7 +127,13 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     }
     let (_, ioas) = ctx.container_ioas()?;
     let range = if cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL == 0 {
-        IovaRange::with_len(cmd.iova, cmd.size)?
+        match IovaRange::with_len(cmd.iova, cmd.size) {
+            Ok(range) => range,
+            Err(e) => {
+                user::write_u64(arg, SIZE, 0)?;
+                return Err(e);
+            }
+        }
     } else if cmd.iova == 0 && cmd.size == 0 {
         IovaRange::ALL
     } else {
@@ -153,7 +159,7 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
 
 fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     const MIN: usize = offset_of!(VfioInfo, cap_offset);
-    let argsz: u32 = user::read(arg)?;
+    let [argsz, ..]: [u32; MIN / size_of::<u32>()] = user::read(arg)?;
     if (argsz as usize) < MIN {
         return Err(EINVAL);
     }

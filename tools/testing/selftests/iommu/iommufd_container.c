@@ -111,6 +111,22 @@ TEST_F(container, from_group_to_dma)
 	EXPECT_ERRNO(EBUSY, destroy(self->fd, ioas.ioas_id));
 }
 
+/* Its first version is there, or nothing is. */
+TEST_F(container, half_an_argument)
+{
+	char *memory = pages(2);
+	struct vfio_iommu_type1_info *info = (void *)(memory + PAGE - 16);
+
+	ASSERT_OK(join(self->group, self->fd));
+	ASSERT_EQ(0, munmap(memory + PAGE, PAGE));
+	info->argsz = 16;
+	EXPECT_OK(call(self->fd, VFIO_IOMMU_GET_INFO, info));
+	EXPECT_LT(16, info->argsz);
+	info = (void *)(memory + PAGE - 8);
+	info->argsz = 8;
+	EXPECT_ERRNO(EFAULT, call(self->fd, VFIO_IOMMU_GET_INFO, info));
+}
+
 #define EXPECT_MAP(errno_, change) \
 	EXPECT_CHANGED(errno_, self->fd, VFIO_IOMMU_MAP_DMA, \
 		       map_of(self->memory, IOVA, 4 * PAGE), change)
@@ -119,6 +135,9 @@ TEST_F(container, map_and_unmap)
 {
 	struct vfio_iommu_type1_dma_unmap cut = {
 		.argsz = sizeof(cut), .iova = IOVA, .size = PAGE,
+	};
+	struct vfio_iommu_type1_dma_unmap wraps = {
+		.argsz = sizeof(wraps), .iova = TOP_PAGE, .size = 2 * PAGE,
 	};
 
 	ASSERT_OK(join(self->group, self->fd));
@@ -134,6 +153,8 @@ TEST_F(container, map_and_unmap)
 	/* What was done is told in any case. */
 	EXPECT_ERRNO(ENOENT, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &cut));
 	EXPECT_EQ(0, cut.size);
+	EXPECT_ERRNO(EOVERFLOW, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &wraps));
+	EXPECT_EQ(0, wraps.size);
 	EXPECT_EQ(4, pinned_pages());
 	EXPECT_EQ(0, container_unmap(self->fd, IOVA + 8 * PAGE, PAGE, 0));
 	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, IOVA, 8 * PAGE, 0));
