@@ -14,16 +14,16 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// Those of [`Takeover::note`]; `EINTR`. Some may be noted then.
+    /// `EINVAL`: something is a device's memory. Those of [`Takeover::note`]; `EINTR`. Some may be
+    /// noted then.
     pub(crate) fn note_charges(&self, takeover: &mut Takeover) -> Result {
         // No map or unmap is under way, so that the areas may be locked for long.
         let _domains = self.domains.write_killable()?;
         let mut space = self.space.lock();
         for mapping in space.areas.contents_mut() {
             task::breathe()?;
-            mapping
-                .with_charge(|charge| takeover.note(charge))
-                .transpose()?;
+            let noted = mapping.with_charge(|charge| takeover.note(charge));
+            noted.ok_or(EINVAL)??;
         }
         Ok(())
     }

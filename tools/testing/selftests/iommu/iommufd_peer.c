@@ -335,6 +335,18 @@ TEST_F(peer, not_copied)
 	EXPECT_ERRNO(ENOENT, ioas_unmap(p->fd, other, BAR_IOVA, PAGE));
 }
 
+/* Nobody pays for it, but mainline says that this goes with memory files only. */
+TEST_F(peer, keeps_the_process)
+{
+	struct pair *p = &self->pair;
+
+	ASSERT_EQ((int64_t)(2 * PAGE), ioas_unmap(p->fd, self->ioas, IOVA, 2 * PAGE));
+	ASSERT_OK(MAP_ALL());
+	EXPECT_ERRNO(EINVAL, change_process(p->fd));
+	ASSERT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	EXPECT_OK(change_process(p->fd));
+}
+
 TEST_F(peer, other_dma_bufs)
 {
 	struct pair *p = &self->pair;
