@@ -125,7 +125,7 @@ impl Device {
         ioas: IoasUser,
         go: impl FnOnce(Target) -> Result<Attached>,
     ) -> Result<Attached> {
-        let hwpt = Hwpt::new(ioas.clone())?;
+        let hwpt = Hwpt::new(ioas.clone(), false)?;
         let id = self.ctx.reserve_id()?.publish(Object::Hwpt(hwpt))?;
         let wanted = Wanted::Any(id);
         let attached = go(Target { ioas, wanted });

@@ -97,6 +97,16 @@ bool iommufd_has_interrupts(struct device *dev)
 	return !dev_is_pci(dev) || pci_dev_msi_enabled(to_pci_dev(dev));
 }
 
+bool iommufd_has_domain_flags(struct device *dev)
+{
+	return dev_iommu_ops(dev)->domain_alloc_paging_flags;
+}
+
+bool iommufd_can_nest(struct device *dev)
+{
+	return dev_iommu_ops(dev)->domain_alloc_nested;
+}
+
 void *iommufd_hw_info(struct device *dev, u32 *length, u32 *type)
 {
 	const struct iommu_ops *ops = dev_iommu_ops(dev);

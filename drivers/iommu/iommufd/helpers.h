@@ -58,6 +58,8 @@ void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);
 bool iommufd_enforce_cache_coherency(struct iommu_domain *domain);
 bool iommufd_has_interrupts(struct device *dev);
+bool iommufd_has_domain_flags(struct device *dev);
+bool iommufd_can_nest(struct device *dev);
 void *iommufd_hw_info(struct device *dev, u32 *length, u32 *type);
 
 struct user_struct *iommufd_get_current_user(void);

@@ -14,14 +14,24 @@ use kernel::{
 /// A domain, which its address space knows by the id of this object.
 pub(crate) struct Hwpt {
     ioas: IoasUser,
+    is_nest_parent: bool,
 }
 
 impl Hwpt {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(ioas: IoasUser) -> Result<Arc<Self>> {
-        Ok(Arc::new(Self { ioas }, GFP_KERNEL_ACCOUNT)?)
+    pub(crate) fn new(ioas: IoasUser, is_nest_parent: bool) -> Result<Arc<Self>> {
+        let hwpt = Self {
+            ioas,
+            is_nest_parent,
+        };
+        Ok(Arc::new(hwpt, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Whether it was made to have domains inside.
+    pub(crate) fn is_nest_parent(&self) -> bool {
+        self.is_nest_parent
     }
 
     /// The address space.

@@ -93,6 +93,14 @@ static bool is_bound(const struct fuzz *f, unsigned int c, uint32_t id)
 	return f->model.device.context == (int)c && f->model.device.id == (int)id;
 }
 
+/* None of the domains here was made to have others inside. */
+static int foresee_nested(struct fuzz *f, const struct iommu_hwpt_alloc *arg)
+{
+	const uint32_t known = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
+
+	return arg->flags & ~known || !arg->data_len ? -EOPNOTSUPP : f->model.device.nested;
+}
+
 static int foresee_hwpt_alloc(struct fuzz *f, unsigned int c, const struct iommu_hwpt_alloc *arg)
 {
 	const uint32_t nest = IOMMU_HWPT_ALLOC_NEST_PARENT, faults = IOMMU_HWPT_FAULT_ID_VALID;
@@ -107,7 +115,7 @@ static int foresee_hwpt_alloc(struct fuzz *f, unsigned int c, const struct iommu
 	if (!is_bound(f, c, arg->dev_id))
 		return -ENOENT;
 	if (model_kind(view.context, arg->pt_id) == HWPT)
-		return -EOPNOTSUPP;
+		return foresee_nested(f, arg);
 	if (!view.space)
 		return -EINVAL;
 	if (arg->flags & ~(for_driver | faults) || (arg->flags & nest && arg->flags & faults) ||
@@ -208,12 +216,17 @@ static int learn_iommu(struct device *device, int iommufd, int id)
 {
 	static const uint32_t flags[] = { IOMMU_HWPT_ALLOC_NEST_PARENT, IOMMU_HWPT_ALLOC_PASID };
 	struct iommu_hw_info info = { .size = sizeof(info), .dev_id = id };
+	struct iommu_hwpt_alloc nested = {
+		.size = sizeof(nested), .dev_id = id, .data_type = 1, .data_len = 1,
+	};
 	int ioas = ioas_alloc(iommufd), ret;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++)
 		if (hwpt_alloc(iommufd, id, ioas, flags[i]) > 0)
 			device->domain_flags |= flags[i];
+	nested.pt_id = hwpt_alloc(iommufd, id, ioas, 0);
+	device->nested = call(iommufd, IOMMU_HWPT_ALLOC, &nested);
 	ret = call(iommufd, IOMMU_GET_HW_INFO, &info);
 	device->info_type = info.out_data_type;
 	device->info_size = info.data_len;

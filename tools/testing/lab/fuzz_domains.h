@@ -17,6 +17,7 @@ struct device {
 	struct range holes[MODEL_HOLES];	/* in order */
 	unsigned int hole_count;
 	uint32_t domain_flags;	/* of those for the IOMMU driver, the ones that it takes */
+	int nested;		/* what comes of a domain inside of another */
 	uint32_t info_type, info_size;	/* what it says of itself */
 };
 

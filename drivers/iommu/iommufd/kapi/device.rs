@@ -209,6 +209,18 @@ impl OwnedDevice {
         unsafe { sys::iommufd_has_interrupts(self.as_raw()) }
     }
 
+    /// Whether the device's IOMMU has domains of more than one kind.
+    pub(crate) fn has_domain_flags(&self) -> bool {
+        // SAFETY: The device is behind an IOMMU as long as it is owned.
+        unsafe { sys::iommufd_has_domain_flags(self.as_raw()) }
+    }
+
+    /// Whether the device's IOMMU knows domains inside of domains.
+    pub(crate) fn can_nest(&self) -> bool {
+        // SAFETY: The device is behind an IOMMU as long as it is owned.
+        unsafe { sys::iommufd_can_nest(self.as_raw()) }
+    }
+
     /// Whether the device may keep translations of its own (PCI's ATS).
     pub(crate) fn can_cache_translations(&self) -> bool {
         capable(&self.dev, bindings::iommu_cap_IOMMU_CAP_PCI_ATS_SUPPORTED)

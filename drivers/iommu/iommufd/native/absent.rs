@@ -48,10 +48,11 @@ impl Command for HwptGetDirtyBitmap {
         }
         check_hwpt(ctx, self.hwpt_id)?;
         let range = IovaRange::with_len(self.iova, self.length)?;
+        let ends = self.iova | range.last().wrapping_add(1);
+        // Whether its size is a power of two is not for here to tell.
         if !range.is_aligned(PAGE_SIZE as u64)
             || self.page_size == 0
-            || self.iova % self.page_size != 0
-            || range.last().wrapping_add(1) % self.page_size != 0
+            || ends & self.page_size.wrapping_sub(1) != 0
         {
             return Err(EINVAL);
         }

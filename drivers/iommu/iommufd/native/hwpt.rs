@@ -46,6 +46,24 @@ impl HwptAlloc {
         }
         Ok(())
     }
+
+    /// A domain inside a domain: no IOMMU driver is asked for it yet.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the outer one was not made for it. `EOPNOTSUPP`, if it was or the IOMMU cannot.
+    fn refuse_nested(&self, group: &Group, parent: &Hwpt) -> Result {
+        const PASSED_ON: u32 = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
+        let can_nest = group.with_device(self.dev_id, |dev, _| Ok(dev.can_nest()))?;
+        if self.flags & !PASSED_ON != 0 || self.data_len == 0 || !can_nest {
+            return Err(EOPNOTSUPP);
+        }
+        Err(if parent.is_nest_parent() {
+            EOPNOTSUPP
+        } else {
+            EINVAL
+        })
+    }
 }
 
 impl Command for HwptAlloc {
@@ -59,16 +77,19 @@ impl Command for HwptAlloc {
         let group = device(ctx, self.dev_id)?;
         match ctx.get(self.pt_id) {
             Some(Object::Ioas(_)) => {}
-            // A domain inside a domain: no IOMMU driver is asked for it yet.
-            Some(Object::Hwpt(_)) => return Err(EOPNOTSUPP),
+            Some(Object::Hwpt(parent)) => return self.refuse_nested(&group, &parent),
             Some(Object::Device(_) | Object::Access(_)) | None => return Err(EINVAL),
         }
         self.check_for_paging()?;
         let ioas = ctx.use_ioas(self.pt_id).map_err(|_| EINVAL)?;
-        let hwpt = Hwpt::new(ioas.clone())?;
+        let is_nest_parent = self.flags & IOMMU_HWPT_ALLOC_NEST_PARENT != 0;
+        let hwpt = Hwpt::new(ioas.clone(), is_nest_parent)?;
         let id = ctx.reserve_id()?;
         self.out_hwpt_id = id.number();
         group.with_device(self.dev_id, |dev, seat| {
+            if self.flags != 0 && !dev.has_domain_flags() {
+                return Err(EOPNOTSUPP);
+            }
             let for_driver = self.flags & !IOMMU_HWPT_FAULT_ID_VALID;
             let seat = seat.filter(|_| dev.has_interrupts());
             let before = seat.map(|seat| &**seat.domain());
