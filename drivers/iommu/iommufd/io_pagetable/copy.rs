@@ -98,12 +98,17 @@ impl IoPagetable {
         Ok((area, shared?))
     }
 
-    /// Maps parts of memory one behind the other, and says where.
+    /// Maps parts of memory one behind the other, and says where, and in how many runs.
     ///
     /// # Errors
     ///
     /// Those of [`Self::map_at`] that are not about memory of userspace, and of [`Parts::check`].
-    pub(crate) fn map_parts(&self, parts: Parts, place: Place, prot: Prot) -> Result<IovaRange> {
+    pub(crate) fn map_parts(
+        &self,
+        parts: Parts,
+        place: Place,
+        prot: Prot,
+    ) -> Result<(IovaRange, u64)> {
         let mut spares = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
         for _ in &parts.list {
             spares.push(Spare::new()?, GFP_KERNEL_ACCOUNT)?;
@@ -132,6 +137,7 @@ impl IoPagetable {
         }
         drop(space);
         let filled = fill(&domains, &copied);
+        let runs = copied.iter().map(|copy| copy.mapping.run_count()).sum();
         let mut space = self.space.lock();
         for copy in copied {
             match filled {
@@ -139,7 +145,7 @@ impl IoPagetable {
                 Err(_) => space.areas.release(copy.area),
             }
         }
-        filled.map(|()| range)
+        filled.map(|()| (range, runs))
     }
 }
 

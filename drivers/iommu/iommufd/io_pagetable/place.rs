@@ -67,7 +67,7 @@ impl IoPagetable {
         Ok((range, runs))
     }
 
-    /// Maps a device's memory, and says where.
+    /// Maps a device's memory, and says where, and in how many runs.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl IoPagetable {
         place: Place,
         memory: DeviceMemory,
         prot: Prot,
-    ) -> Result<IovaRange> {
+    ) -> Result<(IovaRange, u64)> {
         let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
@@ -92,7 +92,7 @@ impl IoPagetable {
         }
         let mut space = self.space.lock();
         space.publish(range, Mapping::Device { memory, prot });
-        Ok(range)
+        Ok((range, 1))
     }
 
     /// Takes a range for a map that begins, and says who mapped last.

@@ -3,7 +3,10 @@
 //! Tracepoints; see `include/trace/events/iommufd.h`. Would become `declare_trace!` calls, if that
 //! macro could be used outside of the kernel crate's own bindings.
 
-use crate::sys;
+use crate::{
+    iova::IovaRange,
+    sys, //
+};
 use kernel::{
     bindings,
     prelude::*,
@@ -54,18 +57,40 @@ pub(crate) fn map(
     let start = Instant::<Monotonic>::now();
     let result = work();
     let runs = *result.as_ref().unwrap_or(&0);
-    // SAFETY: The event only reads its arguments.
-    unsafe {
-        sys::rust_do_trace_map(
-            ioasid,
-            iova,
-            length,
-            runs,
-            nanoseconds(start),
-            errno(&result),
-        )
-    };
+    mapped(ioasid, iova, length, runs, start, errno(&result));
     result
+}
+
+/// As [`map`], but to `iova`, or else to where `work` says with the number of runs.
+pub(crate) fn map_somewhere(
+    ioasid: u32,
+    iova: Option<u64>,
+    length: u64,
+    work: impl FnOnce() -> Result<(IovaRange, u64)>,
+) -> Result<IovaRange> {
+    if !is_on!(__tracepoint_map) {
+        return work().map(|(range, _)| range);
+    }
+    let start = Instant::<Monotonic>::now();
+    let result = work();
+    let (iova, runs) = match &result {
+        Ok((range, runs)) => (range.first(), *runs),
+        Err(_) => (iova.unwrap_or(0), 0),
+    };
+    mapped(ioasid, iova, length, runs, start, errno(&result));
+    result.map(|(range, _)| range)
+}
+
+fn mapped(
+    ioasid: u32,
+    iova: u64,
+    length: u64,
+    runs: u64,
+    start: Instant<Monotonic>,
+    errno: c_int,
+) {
+    // SAFETY: The event only reads its arguments.
+    unsafe { sys::rust_do_trace_map(ioasid, iova, length, runs, nanoseconds(start), errno) };
 }
 
 /// Does an unmap and traces it.

@@ -17,6 +17,7 @@ use crate::{
     iova::IovaRange,
     kapi::{
         task,
+        trace,
         user, //
     },
     uapi::*,
@@ -125,7 +126,7 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if cmd.is_short() || cmd.flags & !VFIO_DMA_UNMAP_FLAG_ALL != 0 {
         return Err(EINVAL);
     }
-    let (_, ioas) = ctx.container_ioas()?;
+    let (id, ioas) = ctx.container_ioas()?;
     let range = if cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL == 0 {
         match IovaRange::with_len(cmd.iova, cmd.size) {
             Ok(range) => range,
@@ -148,10 +149,12 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     }
     // What was unmapped is said in any case, even if it was nothing.
     user::write_u64(arg, SIZE, 0)?;
-    let unmapped = ioas.unmap(range).map_err(|e| match e {
-        // An end of the range cuts an area.
-        e if e == EINVAL => ENOENT,
-        e => e,
+    let unmapped = trace::unmap(id, cmd.iova, cmd.size, || {
+        ioas.unmap(range).map_err(|e| match e {
+            // An end of the range cuts an area.
+            e if e == EINVAL => ENOENT,
+            e => e,
+        })
     })?;
     user::write_u64(arg, SIZE, unmapped.bytes)?;
     Ok(0)

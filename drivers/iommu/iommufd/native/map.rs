@@ -127,13 +127,9 @@ pub(super) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange>
         prot: map.prot,
         accounting: ctx.accounting(),
     };
-    let mut range = None;
-    trace::map(map.ioas_id, map.iova.unwrap_or(0), map.length, || {
-        let (mapped, runs) = ioas.map_at(place, &request)?;
-        range = Some(mapped);
-        Ok(runs)
-    })?;
-    range.ok_or(EINVAL)
+    trace::map_somewhere(map.ioas_id, map.iova, map.length, || {
+        ioas.map_at(place, &request)
+    })
 }
 
 impl Command for IoasMap {
@@ -163,8 +159,11 @@ impl Command for IoasMapFile {
         IovaRange::with_len(self.start, self.length)?;
         if let Some(buf) = DmaBuf::of_fd(self.fd) {
             let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
-            let place = place(fixed(self.flags, self.iova), self.length, self.start)?;
-            let range = ioas.map_device(place, memory, prot)?;
+            let iova = fixed(self.flags, self.iova);
+            let place = place(iova, self.length, self.start)?;
+            let range = trace::map_somewhere(self.ioas_id, iova, self.length, || {
+                ioas.map_device(place, memory, prot)
+            })?;
             return tell(reply, offset_of!(Self, iova), &ioas, range);
         }
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
@@ -192,8 +191,11 @@ impl Command for IoasCopy {
         let _charges = ctx.hold_charges()?;
         let parts = from.parts(source)?;
         let to = ctx.ioas(self.dst_ioas_id)?;
-        let place = place(fixed(self.flags, self.dst_iova), self.length, self.src_iova)?;
-        let range = to.map_parts(parts, place, prot)?;
+        let iova = fixed(self.flags, self.dst_iova);
+        let place = place(iova, self.length, self.src_iova)?;
+        let range = trace::map_somewhere(self.dst_ioas_id, iova, self.length, || {
+            to.map_parts(parts, place, prot)
+        })?;
         tell(reply, offset_of!(Self, dst_iova), &to, range)
     }
 }

@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 
-#include "ioasid_utils.h"
+#include "container_calls.h"
 
 #define CONTEXTS "/sys/kernel/debug/iommufd/contexts"
 #define TRACES "/sys/kernel/tracing/instances"
@@ -468,6 +468,36 @@ TEST_F(trace, unmap)
 	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
 		     self->b.ioasid, FIRST + 16 * PAGE, 2 * PAGE);
 	expect_events(_metadata, 1 + 2 + 3);
+}
+
+/* Whatever maps is told, and where to if that was chosen. */
+TEST_F(trace, mainlines_calls)
+{
+	int fd = self->b.fd, from = self->b.ioasid, to = ioas_alloc(fd);
+	long long chosen = ioas_map_any(fd, from, self->memory, 3 * PAGE);
+	struct iommu_ioas_copy copy = ioas_copy_arg(to, 0, from, chosen, 2 * PAGE);
+	struct iommu_vfio_ioas set = {
+		.size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET, .ioas_id = to,
+	};
+
+	ASSERT_LT(0, chosen);
+	copy.flags = RW;
+	ASSERT_OK(call(fd, IOMMU_IOAS_COPY, &copy));
+	ASSERT_EQ(-EEXIST, ioas_copy(fd, from, chosen, from, chosen, PAGE));
+	ASSERT_OK(call(fd, IOMMU_VFIO_IOAS, &set));
+	ASSERT_EQ(-ENOENT, container_unmap(fd, copy.dst_iova, PAGE, 0));
+	ASSERT_EQ(2 * PAGE, container_unmap(fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
+	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%llx length=0x%llx runs=%d", from, chosen,
+		     3 * PAGE, RUNS);
+	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%llx length=0x%llx runs=%d", to, copy.dst_iova,
+		     2 * PAGE, RUNS);
+	EXPECT_EVENT(-EEXIST, "map: ioasid=%d iova=0x%llx length=0x%llx runs=0", from, chosen,
+		     PAGE);
+	EXPECT_EVENT(-ENOENT, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
+		     to, copy.dst_iova, PAGE);
+	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x0 length=0x0 unmapped=0x%llx runs=%d", to,
+		     2 * PAGE, RUNS);
+	expect_events(_metadata, 1 + 3 + 2);
 }
 
 /* A space of which the device can use nothing: one page behind a range that it can. */
