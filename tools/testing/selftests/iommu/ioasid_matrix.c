@@ -209,22 +209,64 @@ static void expect_amd(struct __test_metadata *_metadata, struct iommu_device_in
 	EXPECT_EQ(widths[efr >> 10 & 3], info->addr_width);
 }
 
+/*
+ * IDR0 and IDR5 of the first SMMUv3, at the physical address that is in its name; false if
+ * there is none, or if its driver has them to itself (no iomem=relaxed).
+ */
+static bool smmu_registers(uint32_t *idr0, uint32_t *idr5)
+{
+	DIR *dir = opendir("/sys/class/iommu");
+	int fd = open("/dev/mem", O_RDONLY | O_SYNC | O_CLOEXEC);
+	volatile uint32_t *registers = MAP_FAILED;
+	unsigned long long base;
+	struct dirent *entry;
+
+	while (dir && registers == MAP_FAILED && (entry = readdir(dir)))
+		if (sscanf(entry->d_name, "smmu3.%llx", &base) == 1)
+			registers = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, base);
+	if (dir)
+		closedir(dir);
+	close(fd);
+	if (registers == MAP_FAILED)
+		return false;
+	*idr0 = registers[0];
+	*idr5 = registers[5];
+	munmap((void *)registers, PAGE);
+	return true;
+}
+
+/* First-stage tables (S1P) are preferred; second-stage ones take what memory has (OAS). */
+static void expect_smmu(struct __test_metadata *_metadata, struct iommu_device_info *info,
+			uint32_t idr0, uint32_t idr5)
+{
+	static const unsigned int stage1[] = { 48, 52, 0, 0 };
+	static const unsigned int stage2[] = { 32, 36, 40, 42, 44, 48, 52, 56 };
+
+	EXPECT_EQ(idr0 & 2 ? stage1[idr5 >> 10 & 3] : stage2[idr5 & 7], info->addr_width);
+	/* GRAN4K */
+	EXPECT_EQ(idr5 & 1 << 4 ? 0x40201000 : 0, info->pgsize_bitmap);
+}
+
 TEST_F(machine, registers)
 {
 	struct iommu_device_info *info;
 	unsigned long long cap, ecap, efr;
-	bool intel, amd;
+	bool intel, amd, arm;
+	uint32_t idr0 = 0, idr5 = 0;
 
 	intel = iommu_register("intel-iommu/cap", &cap) &&
 		iommu_register("intel-iommu/ecap", &ecap);
 	amd = iommu_register("amd-iommu/features", &efr);
-	if (!intel && !amd)
+	arm = smmu_registers(&idr0, &idr5);
+	if (!intel && !amd && !arm)
 		SKIP(return, "the registers of this IOMMU are not to be seen");
 	info = BIND_AND_ASK();
 	if (intel)
 		expect_vtd(_metadata, info, cap, ecap);
-	else
+	else if (amd)
 		expect_amd(_metadata, info, efr);
+	else
+		expect_smmu(_metadata, info, idr0, idr5);
 	free(info);
 }
 
