@@ -52,8 +52,9 @@ static bool parse_fact(struct facts *facts, char *word)
 		facts->snoop = !strcmp(value, "yes");
 	else if (!strcmp(word, "isolated"))
 		facts->isolated = strcmp(value, "no");
-	else if (strcmp(word, "writeonly") && strcmp(word, "bridges"))
-		return false;	/* these two are for others */
+	else if (strcmp(word, "writeonly") && strcmp(word, "bridges") &&
+		 strcmp(word, "wideflush"))
+		return false;	/* these are for others */
 	return true;
 }
 

@@ -70,6 +70,14 @@ static inline int open_iommufd(void)
 	return open(IOMMU_NODE, O_RDWR | O_CLOEXEC);
 }
 
+/* Whether tools/testing/vm/iommus has this word on the machine's IOMMU (EXPECT). */
+static inline bool iommu_is_known_for(const char *word)
+{
+	const char *expect = getenv("EXPECT");
+
+	return expect && strstr(expect, word);
+}
+
 static inline void *pages(unsigned int count)
 {
 	void *memory = mmap(NULL, count * PAGE, PROT_READ | PROT_WRITE,
