@@ -43,18 +43,15 @@ static char *huge_memory(bool hugetlb)
 
 FIXTURE_SETUP(huge)
 {
-	int ret = bound_open(&self->b), pool;
+	int ret = bound_open(&self->b);
 	char pattern[DMA_SIZE];
 	unsigned int i;
 
 	if (ret == -ENODEV)
 		SKIP(return, NO_DEVICE);
 	ASSERT_OK(ret);
-	pool = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, pool);
 	/* A page more than is mapped: a write after fork() may need it. */
-	ASSERT_EQ(2, write(pool, "8\n", 2));
-	close(pool);
+	ASSERT_TRUE(provide_huge_pages(8));
 	self->memory = huge_memory(variant->hugetlb);
 	ASSERT_NE(NULL, self->memory);
 	self->pins = held_pins();

@@ -86,6 +86,21 @@ static inline void *pages(unsigned int count)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
+/* Have @count huge pages at least in the pool; others may rely on those that are there. */
+static inline bool provide_huge_pages(long count)
+{
+	int pool = open("/proc/sys/vm/nr_hugepages", O_RDWR | O_CLOEXEC);
+	char text[16] = "";
+	bool good = read(pool, text, sizeof(text) - 1) > 0;
+
+	if (good && atol(text) < count) {
+		snprintf(text, sizeof(text), "%ld", count);
+		good = pwrite(pool, text, strlen(text), 0) > 0;
+	}
+	close(pool);
+	return good;
+}
+
 /* True if @memory has nothing but zeroes. */
 static inline bool is_zero(const char *memory, size_t size)
 {

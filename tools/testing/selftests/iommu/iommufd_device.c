@@ -375,9 +375,7 @@ TEST_F(device, file_of_huge_pages)
 	char *view;
 	int file;
 
-	file = open("/proc/sys/vm/nr_hugepages", O_WRONLY);
-	ASSERT_LT(0, write(file, "4", 1));
-	close(file);
+	ASSERT_TRUE(provide_huge_pages(4));
 	file = memory_file(2 * huge, MFD_HUGETLB);
 	view = mmap(NULL, 2 * huge, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
 	ASSERT_NE(MAP_FAILED, view);
