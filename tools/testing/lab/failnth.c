@@ -47,6 +47,8 @@ FIXTURE_SETUP(failnth)
 	self->faults = failnth_open();
 	ASSERT_LE(0, self->faults);
 	ASSERT_OK(edu_find(&w->b.edu, getenv("EDU")));
+	/* What is charged and not given back shows, for then there is soon none left. */
+	ASSERT_OK(be_limited(4 * MANY_PAGES * PAGE));
 	w->group = -1;
 	w->memory = scattered_pages(MANY_PAGES);
 	ASSERT_NE(NULL, w->memory);

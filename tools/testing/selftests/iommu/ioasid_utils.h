@@ -7,8 +7,10 @@
 #define SELFTESTS_IOMMU_IOASID_UTILS_H
 
 #include <limits.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include "edu.h"
 #include "ioasid.h"
@@ -153,6 +155,20 @@ static inline int become_user(unsigned int uid, unsigned long limit)
 	    setresuid(uid, uid, uid))
 		return -errno;
 	return 0;
+}
+
+/* The same for whoever stays root. */
+static inline int be_limited(unsigned long limit)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct rlimit rlimit = { limit, limit };
+	struct __user_cap_data_struct data[2];
+
+	if (setrlimit(RLIMIT_MEMLOCK, &rlimit) || syscall(SYS_capget, &header, data))
+		return -errno;
+	data[0].effective &= ~(1U << CAP_IPC_LOCK);
+	data[0].permitted &= ~(1U << CAP_IPC_LOCK);
+	return syscall(SYS_capset, &header, data) ? -errno : 0;
 }
 
 static inline struct ioasid_map map_arg(int ioasid, void *memory, uint64_t iova, uint64_t size)

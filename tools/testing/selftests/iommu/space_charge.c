@@ -4,7 +4,6 @@
  * mapping may end: to the process (VmPin), to the user (RLIMIT_MEMLOCK), and to the
  * control group for what the driver itself needs.
  */
-#include <linux/capability.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -201,18 +200,6 @@ TEST_F(user, the_end_of_a_context_gives_back)
 
 /* --- CAP_IPC_LOCK -------------------------------------------------------------------------- */
 
-static int drop_cap_ipc_lock(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &header, data))
-		return -errno;
-	data[0].effective &= ~(1U << CAP_IPC_LOCK);
-	data[0].permitted &= ~(1U << CAP_IPC_LOCK);
-	return syscall(SYS_capset, &header, data) ? -errno : 0;
-}
-
 /* What counts is what the process may when it maps, not who it is, nor later. */
 TEST_F(user, the_privileged_are_not_charged)
 {
@@ -222,7 +209,7 @@ TEST_F(user, the_privileged_are_not_charged)
 		ASSERT_OK(setrlimit(RLIMIT_MEMLOCK, &limit));
 		ASSERT_OK(MAP_PAGES(0, LIMIT));
 		ASSERT_OK(MAP_PAGES(LIMIT, LIMIT));
-		ASSERT_OK(drop_cap_ipc_lock());
+		ASSERT_OK(be_limited(LIMIT * PAGE));
 		EXPECT_LEFT(LIMIT);
 		ASSERT_OK(MAP_PAGES(2 * LIMIT, LIMIT));
 		EXPECT_LEFT(0);
@@ -234,8 +221,7 @@ TEST_F(user, the_privileged_are_not_charged)
 	/* And who is privileged gives back for one who is not. */
 	EXPECT_EQ(2 * LIMIT * PAGE, unmap_all(self->fd, self->ioasid));
 	IN_CHILD() {
-		ASSERT_OK(setrlimit(RLIMIT_MEMLOCK, &limit));
-		ASSERT_OK(drop_cap_ipc_lock());
+		ASSERT_OK(be_limited(LIMIT * PAGE));
 		EXPECT_LEFT(LIMIT);
 	}
 }
@@ -377,6 +363,47 @@ TEST_F(group, page_tables_are_charged_to_the_group)
 	}
 	EXPECT_EQ(tile, unmap_all(b.fd, b.ioasid));
 	bound_close(&b);
+}
+
+/* Memory that comes only with its MAP: some of it fits, and then no more. */
+TEST_F(group, memory_is_charged_to_the_group)
+{
+	char *memory = small_pages(4 * GROUP_LIMIT);
+	struct books books;
+	int ret;
+
+	ASSERT_NE(NULL, memory);
+	IN_CHILD() {
+		ASSERT_TRUE(write_file("/proc/self/oom_score_adj", "-1000"));
+		books = read_books(self->fd);
+		ASSERT_TRUE(write_file(GROUP "/cgroup.procs", "0"));
+		ret = ioasid_map(self->fd, self->ioasid, memory, GIB, 4 * GROUP_LIMIT, IOASID_RW);
+		ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", "0"));
+		EXPECT_EQ(-ENOMEM, ret);
+		expect_books(_metadata, self->fd, &books);
+	}
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
+}
+
+/* Whoever may be killed for it is, and nothing is left of his MAP. */
+TEST_F(group, too_much_memory_is_the_end_of_a_process)
+{
+	char *memory = small_pages(4 * GROUP_LIMIT);
+	pid_t child = fork();
+	int status;
+
+	ASSERT_NE(NULL, memory);
+	ASSERT_LE(0, child);
+	if (!child) {
+		write_file(GROUP "/cgroup.procs", "0");
+		_exit(-ioasid_map(self->fd, self->ioasid, memory, GIB, 4 * GROUP_LIMIT,
+				  IOASID_RW));
+	}
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGKILL, WTERMSIG(status));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
+	EXPECT_EQ(self->pins, held_pins());
 }
 
 /* Any other is killed, it alone, and nothing of it stays. */
