@@ -5,6 +5,7 @@
 
 #include "container_calls.h"
 #include "failnth_ioasid.h"
+#include "iommufd_bar.h"
 
 /* Where what is copied goes, and where it may be put by the driver. */
 #define COPY_IOVA (MANY_IOVA + (1UL << 30))
@@ -142,6 +143,36 @@ static int undo_allow(struct world *w)
 static int do_map_file(struct world *w)
 {
 	return ioas_map_file(w->b.fd, w->b.ioasid, w->file, 0, MANY_PAGES * PAGE, MANY_IOVA);
+}
+
+/* The file is the device's registers. */
+static int prepare_map_bar(struct world *w)
+{
+	int buf = bar_buf(&w->b.edu, 0, w->b.edu.bar_size);
+	int ret = buf < 0 ? buf : dup2(buf, w->file) < 0 ? -errno : 0;
+
+	if (buf >= 0)
+		close(buf);
+	return ret;
+}
+
+static int do_map_bar(struct world *w)
+{
+	return ioas_map_file(w->b.fd, w->b.ioasid, w->file, 0, w->b.edu.bar_size, MANY_IOVA);
+}
+
+static int do_unmap_bar(struct world *w)
+{
+	int64_t bytes = ioas_unmap(w->b.fd, w->b.ioasid, MANY_IOVA, w->b.edu.bar_size);
+
+	return bytes < 0 ? bytes : bytes == (int64_t)w->b.edu.bar_size ? 0 : -ENODATA;
+}
+
+static int prepare_unmap_bar(struct world *w)
+{
+	int ret = prepare_map_bar(w);
+
+	return ret ? ret : do_map_bar(w);
 }
 
 /* Who else pays: the same process, which has to have it all charged once more meanwhile. */
@@ -286,6 +317,51 @@ static int set_container(struct world *w)
 	return call(w->b.fd, IOMMU_VFIO_IOAS, &set);
 }
 
+static int container_op(struct world *w, uint16_t op)
+{
+	struct iommu_vfio_ioas arg = { .size = sizeof(arg), .op = op, .ioas_id = w->other };
+	int ret = call(w->b.fd, IOMMU_VFIO_IOAS, &arg);
+
+	return ret ? ret : (int)arg.ioas_id;
+}
+
+static int do_set_other(struct world *w)
+{
+	return container_op(w, IOMMU_VFIO_IOAS_SET);
+}
+
+static int clear_container(struct world *w)
+{
+	return container_op(w, IOMMU_VFIO_IOAS_CLEAR) < 0 ? -EIO : 0;
+}
+
+static int64_t look_at_container(struct world *w)
+{
+	return container_op(w, IOMMU_VFIO_IOAS_GET);
+}
+
+static int do_get_container(struct world *w)
+{
+	return container_op(w, IOMMU_VFIO_IOAS_GET);
+}
+
+static int prepare_set_iommu(struct world *w)
+{
+	int id = do_set_other(w);
+
+	return id < 0 ? id : 0;
+}
+
+static int do_set_iommu(struct world *w)
+{
+	return call(w->b.fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1_IOMMU);
+}
+
+static int64_t look_at_pages(struct world *w)
+{
+	return get_option(w->b.fd, IOMMU_OPTION_HUGE_PAGES, w->other);
+}
+
 static int do_container_map(struct world *w)
 {
 	return container_map(w->b.fd, w->memory, MANY_IOVA, MANY_PAGES * PAGE);
@@ -392,6 +468,8 @@ CALL(ioas_map) SWEEP(NULL, do_ioas_map, do_ioas_unmap);
 CALL(map_anywhere) SWEEP(NULL, do_map_anywhere, unmap_chosen);
 CALL(map_where_allowed) SWEEP(allow_some, do_map_anywhere, unmap_chosen);
 CALL(map_file) SWEEP(NULL, do_map_file, do_ioas_unmap);
+CALL(map_bar) SWEEP(prepare_map_bar, do_map_bar, do_unmap_bar);
+CALL(unmap_bar) SWEEP(prepare_unmap_bar, do_unmap_bar, do_map_bar, .answers = true);
 CALL(copy) SWEEP(prepare_copy, do_copy, unmap_copy);
 CALL(copy_within) SWEEP(prepare_copy_within, do_copy_within, unmap_copy);
 CALL(copy_without_device) SWEEP(prepare_copy_without, do_copy, unmap_copy);
@@ -404,6 +482,9 @@ CALL(allow_iovas) SWEEP(NULL, allow_some, undo_allow, .look = look_for_place);
 CALL(iova_ranges) SWEEP(NULL, do_ranges, nothing);
 CALL(hw_info) SWEEP(NULL, do_hw_info, nothing);
 CALL(options) SWEEP(NULL, do_options, empty_other);
+CALL(vfio_ioas) SWEEP(NULL, do_set_other, clear_container, .look = look_at_container);
+CALL(vfio_ioas_get) SWEEP(set_container, do_get_container, nothing);
+CALL(set_iommu) SWEEP(prepare_set_iommu, do_set_iommu, empty_other, .look = look_at_pages);
 CALL(container_map) SWEEP(set_container, do_container_map, do_container_unmap);
 CALL(container_unmap) SWEEP(prepare_container_unmap, do_container_unmap, do_container_map,
 			    .answers = true);

@@ -6,12 +6,8 @@
 #include <pthread.h>
 
 #include "ioasid_pair.h"
+#include "iommufd_bar.h"
 #include "iommufd_calls.h"
-
-/* Newer than what is installed, maybe. */
-#ifndef VFIO_DEVICE_FEATURE_DMA_BUF
-#define VFIO_DEVICE_FEATURE_DMA_BUF 11
-#endif
 
 #define UDMABUF_CREATE _IOW('u', 0x42, struct udmabuf_create_arg)
 
@@ -35,27 +31,7 @@ FIXTURE(peer)
 /* A part of B's BAR 0, or a negative errno. */
 static int bar_part(struct pair *p, uint64_t offset, uint64_t length)
 {
-	struct {
-		struct vfio_device_feature feature;
-		uint32_t region_index;
-		uint32_t open_flags;
-		uint32_t flags;
-		uint32_t nr_ranges;
-		uint64_t offset;
-		uint64_t length;
-	} arg = {
-		.feature = {
-			.argsz = sizeof(arg),
-			.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
-		},
-		.region_index = VFIO_PCI_BAR0_REGION_INDEX,
-		.open_flags = O_RDWR | O_CLOEXEC,
-		.nr_ranges = 1,
-		.offset = offset,
-		.length = length,
-	};
-
-	return call(p->edu[B].fd, VFIO_DEVICE_FEATURE, &arg);
+	return bar_buf(&p->edu[B], offset, length);
 }
 
 FIXTURE_SETUP(peer)
