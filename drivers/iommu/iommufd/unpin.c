@@ -2,9 +2,9 @@
 /*
  * Lets go of pinned pages: see helpers.h.
  *
- * Does what unpin_user_page_range_dirty_lock() does, in half of the instructions a page.
- * Most of what is unpinned one by one are folios of one page, and little is to be done
- * for those but to give the pin back.
+ * Does what unpin_user_page_range_dirty_lock() does, in fewer instructions: most of what
+ * is unpinned page by page are folios of one page, for which there is little to do but to
+ * give the pin back.
  */
 
 #include <linux/mm.h>
