@@ -38,6 +38,10 @@ use kernel::{
         MiscDevice,
         MiscDeviceRegistration, //
     },
+    mm::virt::{
+        flags,
+        VmaNew, //
+    },
     prelude::*,
     seq_file::SeqFile,
     sync::{
@@ -144,6 +148,18 @@ impl MiscDevice for Context {
             uapi::IOMMU_UNMAP_DMA => ioas::unmap_dma(&ctx, ptr),
             _ => native::ioctl(&ctx, cmd, ptr),
         }
+    }
+
+    /// There is nothing to be mapped, which is said as mainline says it.
+    fn mmap(_ctx: ArcBorrow<'_, Self>, _file: &File, vma: &VmaNew) -> Result {
+        if vma.flags() & flags::SHARED == 0 {
+            return Err(EINVAL);
+        }
+        Err(if vma.flags() & flags::EXEC != 0 {
+            EPERM
+        } else {
+            ENXIO
+        })
     }
 
     fn show_fdinfo(ctx: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {

@@ -60,6 +60,11 @@ TEST_F(space, not_a_file_to_read)
 	EXPECT_EQ(-1, read(self->fd, &byte, 1));
 	EXPECT_EQ(-1, write(self->fd, &byte, 1));
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_SHARED, self->fd, 0));
+	EXPECT_EQ(ENXIO, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, self->fd, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, PAGE, PROT_EXEC, MAP_SHARED, self->fd, 0));
+	EXPECT_EQ(EPERM, errno);
 }
 
 /* --- IOASID_ALLOC and IOASID_FREE ------------------------------------------ */
