@@ -81,14 +81,7 @@ pub(crate) fn map_somewhere(
     result.map(|(range, _)| range)
 }
 
-fn mapped(
-    ioasid: u32,
-    iova: u64,
-    length: u64,
-    runs: u64,
-    start: Instant<Monotonic>,
-    errno: c_int,
-) {
+fn mapped(ioasid: u32, iova: u64, length: u64, runs: u64, start: Instant<Monotonic>, errno: c_int) {
     // SAFETY: The event only reads its arguments.
     unsafe { sys::rust_do_trace_map(ioasid, iova, length, runs, nanoseconds(start), errno) };
 }
