@@ -65,9 +65,19 @@ fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write to {}", path.display()))
 }
 
+/// The node of a disk; for one of several paths to a drive, as `nvme0c1n1` is, the drive's.
+fn openable(disk: &str) -> String {
+    match (disk.rfind('c'), disk.rfind('n')) {
+        (Some(path), Some(rest)) if disk.starts_with("nvme") && path < rest => {
+            format!("{}{}", &disk[..path], &disk[rest..])
+        }
+        _ => disk.replace('!', "/"),
+    }
+}
+
 /// Has a disk, or a part of one, an owner, who alone may open it exclusively?
 fn is_claimed(disk: &str) -> bool {
-    let node = format!("/dev/{}", disk.replace('!', "/"));
+    let node = format!("/dev/{disk}");
     let exclusively = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK;
     rustix::fs::open(node, exclusively, Mode::empty()).is_err_and(|error| error == Errno::BUSY)
 }
@@ -81,7 +91,9 @@ fn use_by_host(device: &PciDevice) -> Option<String> {
     };
     let disk = system::entries("/sys/class/block")
         .into_iter()
-        .find(|name| is_part("block", name) && is_claimed(name));
+        .filter(|name| is_part("block", name))
+        .map(|name| openable(&name))
+        .find(|disk| is_claimed(disk));
     if let Some(disk) = disk {
         return Some(format!(
             "its disk {disk} is mounted, swapped to, or a part of another volume"
@@ -214,4 +226,22 @@ fn report(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
         );
     }
     output::text(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_that_can_be_opened() {
+        for (disk, node) in [
+            ("sda1", "sda1"),
+            ("cciss!c0d0", "cciss/c0d0"),
+            ("nvme0n1", "nvme0n1"),
+            ("nvme1n1p2", "nvme1n1p2"),
+            ("nvme0c12n3", "nvme0n3"),
+        ] {
+            assert_eq!(openable(disk), node);
+        }
+    }
 }
