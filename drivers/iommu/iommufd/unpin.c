@@ -12,31 +12,34 @@
 
 #include "helpers.h"
 
-static noinline void mark_dirty(struct folio *folio)
+/* Lets go of @page and of what is behind it in its folio, up to @end; says how many that is. */
+static noinline unsigned long unpin_some(struct page *page, const struct page *end, bool dirty)
 {
-	folio_lock(folio);
-	folio_mark_dirty(folio);
-	folio_unlock(folio);
-}
+	struct folio *folio = page_folio(page);
+	unsigned long left = folio_nr_pages(folio) - folio_page_idx(folio, page);
+	unsigned long count = min_t(unsigned long, end - page, left);
 
-static unsigned long pages_behind(const struct folio *folio, const struct page *page)
-{
-	return folio_nr_pages(folio) - folio_page_idx(folio, page);
+	if (dirty && !folio_test_dirty(folio)) {
+		folio_lock(folio);
+		folio_mark_dirty(folio);
+		folio_unlock(folio);
+	}
+	unpin_user_folio(folio, count);
+	return count;
 }
 
 void iommufd_unpin(unsigned long pfn, unsigned long npages, bool dirty)
 {
+	const unsigned long is_dirty = dirty ? BIT(PG_dirty) : 0, looked_at = BIT(PG_head) | is_dirty;
 	struct page *page = pfn_to_page(pfn), *end = page + npages;
-	unsigned long count;
 
-	for (; page < end; page += count) {
-		struct folio *folio = page_folio(page);
-
-		count = 1;
-		if (unlikely(folio_test_large(folio)))
-			count = min_t(unsigned long, end - page, pages_behind(folio, page));
-		if (dirty && !folio_test_dirty(folio))
-			mark_dirty(folio);
-		unpin_user_folio(folio, count);
+	while (page < end) {
+		/* One page that is a folio, and dirty if it has to be. */
+		if (likely(!PageTail(page) && (READ_ONCE(page->flags.f) & looked_at) == is_dirty)) {
+			unpin_user_folio((struct folio *)page, 1);
+			page++;
+		} else {
+			page += unpin_some(page, end, dirty);
+		}
 	}
 }

@@ -165,7 +165,7 @@ TEST_F(dma, other_memory_at_the_same_address)
 #define TRACE TRACING "/instances/space_unmap"
 
 /* The kernel's own function that gives pins back. */
-#define UNPIN "unpin_user_page_range_dirty_lock"
+#define UNPIN "unpin_user_folio"
 
 /* Where each IOMMU driver has its IOTLBs flushed; they are when it returns. */
 static const char *const flushes[] = {
