@@ -432,7 +432,8 @@ TEST_F(device, ranges)
 		/* Both ends can be mapped, and what is next to them cannot. */
 		EXPECT_OK(MAP(self->ioas, 1, all[i].start));
 		EXPECT_OK(MAP(self->ioas, 1, all[i].last - PAGE + 1));
-		EXPECT_ERRNO(EINVAL, MAP(self->ioas, 1, all[i].last + 1));
+		if (all[i].last < UINT64_MAX)
+			EXPECT_ERRNO(EINVAL, MAP(self->ioas, 1, all[i].last + 1));
 	}
 	/* What is reserved cannot be allowed, and what is allowed cannot be reserved. */
 	EXPECT_ERRNO(EADDRINUSE, allow_iovas(self->b.fd, self->ioas, &want, 1));
