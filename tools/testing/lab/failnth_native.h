@@ -148,9 +148,12 @@ static int do_map_file(struct world *w)
 /* The file is the device's registers. */
 static int prepare_map_bar(struct world *w)
 {
-	int buf = bar_buf(&w->b.edu, 0, w->b.edu.bar_size);
-	int ret = buf < 0 ? buf : dup2(buf, w->file) < 0 ? -errno : 0;
+	int ret = edu_start(&w->b.edu), buf;
 
+	if (ret)
+		return ret;
+	buf = bar_buf(&w->b.edu, 0, w->b.edu.bar_size);
+	ret = buf < 0 ? buf : dup2(buf, w->file) < 0 ? -errno : 0;
 	if (buf >= 0)
 		close(buf);
 	return ret;
