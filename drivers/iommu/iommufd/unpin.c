@@ -30,7 +30,8 @@ static noinline unsigned long unpin_some(struct page *page, const struct page *e
 
 void iommufd_unpin(unsigned long pfn, unsigned long npages, bool dirty)
 {
-	const unsigned long is_dirty = dirty ? BIT(PG_dirty) : 0, looked_at = BIT(PG_head) | is_dirty;
+	const unsigned long is_dirty = dirty ? BIT(PG_dirty) : 0;
+	const unsigned long looked_at = BIT(PG_head) | is_dirty;
 	struct page *page = pfn_to_page(pfn), *end = page + npages;
 
 	while (page < end) {
