@@ -163,25 +163,21 @@ TEST_F(device, replace)
 	}), change)
 
 /* Whether the device's IOMMU is one of those that Linux gives a name with one of these. */
-static bool is_behind(const struct bound *b, const char *const names[], size_t count)
+static bool is_behind(const struct bound *b, const char *const *name)
 {
 	char iommu[64];
-	size_t i;
 
 	if (!read_place(b->edu.address, "iommu", iommu, sizeof(iommu)))
 		return false;
-	for (i = 0; i < count; i++)
-		if (!strncmp(iommu, names[i], strlen(names[i])))
-			return true;
-	return false;
+	while (*name && strncmp(iommu, *name, strlen(*name)))
+		name++;
+	return *name;
 }
 
 /* VT-d: on stock kernels the only one whose driver knows domains inside of domains. */
-static const char *const nesting[] = { "dmar" };
+static const char *const nesting[] = { "dmar", NULL };
 /* VT-d, AMD-Vi, SMMUv3: their drivers know domains of several kinds. */
-static const char *const of_several_kinds[] = { "dmar", "ivhd", "smmu3" };
-
-#define IS_BEHIND(names) is_behind(&self->b, names, ARRAY_SIZE(names))
+static const char *const of_several_kinds[] = { "dmar", "ivhd", "smmu3", NULL };
 
 TEST_F(device, hwpt_arguments)
 {
@@ -200,14 +196,14 @@ TEST_F(device, hwpt_arguments)
 	EXPECT_HWPT(EOPNOTSUPP,
 		    arg.flags = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_FAULT_ID_VALID);
 	EXPECT_HWPT(EOPNOTSUPP, (arg.data_type = IOMMU_HWPT_DATA_VTD_S1, arg.data_len = 8));
-	EXPECT_HWPT(IS_BEHIND(of_several_kinds) ? ENOENT : EOPNOTSUPP,
+	EXPECT_HWPT(is_behind(&self->b, of_several_kinds) ? ENOENT : EOPNOTSUPP,
 		    (arg.flags = IOMMU_HWPT_FAULT_ID_VALID, arg.fault_id = 77));
 	/* None of them left anything. */
 	hwpt = hwpt_alloc(self->b.fd, self->b.id, self->ioas, 0);
 	EXPECT_EQ(next, hwpt);
 	EXPECT_HWPT(EOPNOTSUPP, arg.pt_id = hwpt);
 	/* It was not made to have another one inside. */
-	EXPECT_HWPT(IS_BEHIND(nesting) ? EINVAL : EOPNOTSUPP,
+	EXPECT_HWPT(is_behind(&self->b, nesting) ? EINVAL : EOPNOTSUPP,
 		    (arg.pt_id = hwpt, arg.data_type = IOMMU_HWPT_DATA_VTD_S1, arg.data_len = 8));
 	EXPECT_HWPT(EOPNOTSUPP, (arg.pt_id = hwpt, arg.data_type = IOMMU_HWPT_DATA_VTD_S1,
 				 arg.data_len = 8, arg.flags = IOMMU_HWPT_ALLOC_NEST_PARENT));
