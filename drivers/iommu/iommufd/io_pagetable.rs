@@ -355,10 +355,8 @@ impl IoPagetable {
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
         let mut space = self.space.lock();
-        if !space.pins.is_empty() {
-            if let Some(area) = space.pinned_in(range)? {
-                return Ok(Attempt::Pinned(area));
-            }
+        if let Some(area) = space.pinned_in(range)? {
+            return Ok(Attempt::Pinned(area));
         }
         match space.areas.begin_unmap_one(range) {
             Some((unmap, one)) => {

@@ -52,11 +52,6 @@ impl Pins {
         }
     }
 
-    /// Whether nothing is pinned.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.counts.is_empty()
-    }
-
     /// Pins `range` once more.
     pub(crate) fn add(&mut self, range: IovaRange, spare: SparePin) {
         let key = (range.first(), range.last());
