@@ -79,14 +79,37 @@ checking_home() {
 	echo "$CACHE/kernel/$1/$2.$(checking_config "$2" | cksum | cut -d ' ' -f 1)"
 }
 
-# step LABEL COMMAND...: run it, its output to the log, with a sign of life.
+# built_for ARCH KERNEL: where the modules for a kernel are built: stock, or a checking one
+# that is built itself.
+built_for() {
+	local release
+	release=$(kernel_release "$1")
+	! checking_kernel "$2" ||
+		release=$(cat "$(checking_home "$release" "$2")/obj/include/config/kernel.release")
+	echo "$TOP/build/$release"
+}
+
+# update FILE... FOLDER: copy those that differ there.
+update() {
+	local folder=${*: -1} file
+	for file in "${@:1:$#-1}"; do
+		cmp -s "$file" "$folder/${file##*/}" || cp "$file" "$folder/"
+	done
+}
+
+# step LABEL COMMAND...: run it, its output to the log, with a sign of life. It ends, with
+# all that it has started, when the script is made to.
 step() {
 	local label=$1 start=$SECONDS pid rc last
 	shift
 	printf '\n== %s\n' "$label" >>"$LOG"
 	say "  - $label"
+	set -m
 	"$@" >>"$LOG" 2>&1 </dev/null &
+	set +m
 	pid=$!
+	# shellcheck disable=SC2064
+	trap "kill -- -$pid" EXIT
 	while kill -0 $pid 2>/dev/null; do
 		sleep 1
 		last=$(tail -n 1 "$LOG" | tr -d '\r' | cut -c 1-60)
@@ -98,6 +121,7 @@ step() {
 	done
 	rc=0
 	wait $pid || rc=$?
+	trap - EXIT
 	[ ! -t 2 ] || printf '\r%78s\r' '' >&2
 	if [ $rc -ne 0 ]; then
 		say "    failed after $((SECONDS - start)) s; the end of $LOG:"

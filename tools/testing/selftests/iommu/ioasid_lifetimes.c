@@ -386,7 +386,10 @@ static bool has_left(const struct leaver *leaver)
 	EXPECT_SOON(has_left(&leaver)); \
 } while (0)
 
-/* Have the device back, bound to vfio-pci. One just unplugged may not be quite gone yet. */
+/*
+ * Have the device back, bound to vfio-pci. One just unplugged may not be quite gone yet,
+ * and one just plugged in is seen before a driver may have it.
+ */
 static void come_back(struct __test_metadata *_metadata, const char *address, enum way way)
 {
 	int tries;
@@ -396,6 +399,7 @@ static void come_back(struct __test_metadata *_metadata, const char *address, en
 		edu_sleep_ms(500);
 	}
 	ASSERT_OK(give_to(address, "vfio-pci"));
+	EXPECT_SOON(device_exists(address, "vfio-dev"));
 }
 
 FIXTURE_SETUP(leaving)
