@@ -54,9 +54,16 @@ set_toolchain() {
 	: "$karch" "$cross" "$arch32" "$cc32"
 }
 
-# kernel_release ARCH: the release that the set-up chose for ARCH, or nothing.
+# kernel_release ARCH [KERNEL]: the release that the set-up chose for ARCH, or nothing; or
+# that of the checking kernel KERNEL, if it is built.
 kernel_release() {
-	cat "$CACHE/release.$1" 2>/dev/null
+	local release
+	release=$(cat "$CACHE/release.$1" 2>/dev/null) || return
+	if checking_kernel "${2-}"; then
+		cat "$(checking_home "$release" "$2")/obj/include/config/kernel.release"
+	else
+		echo "$release"
+	fi
 }
 
 # Kernels that are built here, from the source of the stock one, for what they check.
@@ -77,24 +84,6 @@ checking_config() {
 # makes another kernel.
 checking_home() {
 	echo "$CACHE/kernel/$1/$2.$(checking_config "$2" | cksum | cut -d ' ' -f 1)"
-}
-
-# built_for ARCH KERNEL: where the modules for a kernel are built: stock, or a checking one
-# that is built itself.
-built_for() {
-	local release
-	release=$(kernel_release "$1")
-	! checking_kernel "$2" ||
-		release=$(cat "$(checking_home "$release" "$2")/obj/include/config/kernel.release")
-	echo "$TOP/build/$release"
-}
-
-# update FILE... FOLDER: copy those that differ there.
-update() {
-	local folder=${*: -1} file
-	for file in "${@:1:$#-1}"; do
-		cmp -s "$file" "$folder/${file##*/}" || cp "$file" "$folder/"
-	done
 }
 
 # step LABEL COMMAND...: run it, its output to the log, with a sign of life. It ends, with
