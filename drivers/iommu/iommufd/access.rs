@@ -33,7 +33,6 @@ use kernel::{
 
 /// An access: what the driver that made it holds. Dropping it detaches.
 pub(crate) struct Access {
-    id: u32,
     seat: Arc<Seat>,
     ctx: Arc<Context>,
 }
@@ -41,6 +40,7 @@ pub(crate) struct Access {
 /// Where an access is attached.
 #[pin_data]
 pub(crate) struct Seat {
+    id: u32,
     listener: Arc<Listener>,
     #[pin]
     state: Mutex<State>,
@@ -55,24 +55,29 @@ struct State {
 
 fn same(one: Option<&IoasUser>, other: Option<&IoasUser>) -> bool {
     match (one, other) {
-        (Some(one), Some(other)) => one.same(other),
+        (Some(one), Some(other)) => Arc::ptr_eq(one.ioas(), other.ioas()),
         (None, None) => true,
         _ => false,
     }
 }
 
 impl Seat {
-    /// The address space, if it is attached to one.
-    pub(crate) fn ioasid(&self) -> Option<u32> {
-        self.state.lock().ioas.as_ref().map(IoasUser::id)
+    /// The id that userspace knows the access by.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
-    /// Moves the access `id`, whose state is locked, to another address space, or out of any.
+    /// The address space, if it is attached to one.
+    pub(crate) fn ioasid(&self) -> Option<u32> {
+        let state = self.state.lock();
+        state.ioas.as_ref().map(|user| user.ioas().id())
+    }
+
+    /// Moves the access, whose state is locked, to another address space, or out of any.
     ///
     /// What is pinned has to be unpinned by the driver, which is asked to while nothing is locked.
     fn move_to<'a>(
         &'a self,
-        id: u32,
         mut state: Guard<'a, State, MutexBackend>,
         new: Option<IoasUser>,
     ) -> Result {
@@ -83,13 +88,14 @@ impl Seat {
             return Ok(());
         }
         if let Some(new) = &new {
-            new.add_listener(id, self.listener.clone())?;
+            // The id is this one's as long as the listener is there.
+            new.ioas().add_listener(self.id, self.listener.clone())?;
         }
         if let Some(old) = state.ioas.take() {
             drop(state);
             self.listener.ask_for_all();
             state = self.state.lock();
-            old.remove_listener(id);
+            old.ioas().remove_listener(self.id);
         }
         state.unpin = new.clone();
         state.ioas = new;
@@ -104,31 +110,32 @@ impl Access {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(ctx: &Arc<Context>, callback: UnmapCallback) -> Result<KBox<Self>> {
+        let room = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
+        let id = ctx.reserve_id()?;
         let state = State {
             ioas: None,
             unpin: None,
         };
+        let number = id.number();
         let seat = Arc::pin_init(
             try_pin_init!(Seat {
+                id: number,
                 listener: Listener::new(callback)?,
                 state <- new_mutex!(state, "iommufd_access"),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        // From here on, dropping the access gives the id back.
+        id.give_to(Object::Access(seat.clone()), None);
         let access = Self {
-            id: ctx.reserve_id()?.keep(),
             seat,
             ctx: ctx.clone(),
         };
-        let access = KBox::new(access, GFP_KERNEL_ACCOUNT)?;
-        ctx.publish(access.id, Object::Access(access.seat.clone()))?;
-        Ok(access)
+        Ok(KBox::write(room, access))
     }
 
     /// The id that userspace knows it by.
     pub(crate) fn id(&self) -> u32 {
-        self.id
+        self.seat.id
     }
 
     /// Attaches it to the address space `ioas_id`.
@@ -143,8 +150,8 @@ impl Access {
         if warn_on!(state.ioas.is_some()) {
             return Err(EINVAL);
         }
-        let new = self.ctx.use_ioas(ioas_id)?;
-        self.seat.move_to(self.id, state, Some(new))
+        let new = self.ctx.use_ioas(&self.ctx.ioas(ioas_id)?)?;
+        self.seat.move_to(state, Some(new))
     }
 
     /// Moves it to the address space `ioas_id`.
@@ -157,8 +164,8 @@ impl Access {
         if state.ioas.is_none() {
             return Err(ENOENT);
         }
-        let new = self.ctx.use_ioas(ioas_id)?;
-        self.seat.move_to(self.id, state, Some(new))
+        let new = self.ctx.use_ioas(&self.ctx.ioas(ioas_id)?)?;
+        self.seat.move_to(state, Some(new))
     }
 
     /// Detaches it. What it has pinned is unpinned by then.
@@ -168,7 +175,7 @@ impl Access {
             return;
         }
         // It fails only while another thread detaches it, which is the driver's fault.
-        warn_on!(self.seat.move_to(self.id, state, None).is_err());
+        warn_on!(self.seat.move_to(state, None).is_err());
     }
 
     /// Pins pages; see [`crate::io_pagetable::IoPagetable::pin`].
@@ -178,14 +185,15 @@ impl Access {
     /// Those of that, and `ENOENT` if it is not attached.
     pub(crate) fn pin(&self, range: IovaRange, slots: PageSlots<'_>, write: bool) -> Result {
         let state = self.seat.state.lock();
-        state.ioas.as_ref().ok_or(ENOENT)?.pin(range, slots, write)
+        let user = state.ioas.as_ref().ok_or(ENOENT)?;
+        user.ioas().pin(range, slots, write)
     }
 
     /// Undoes a [`Self::pin`] of the same range.
     pub(crate) fn unpin(&self, range: IovaRange) {
         let state = self.seat.state.lock();
         match &state.unpin {
-            Some(ioas) => ioas.unpin(range),
+            Some(user) => user.ioas().unpin(range),
             // The driver has pinned nothing.
             None => {
                 warn_on!(true);
@@ -200,20 +208,24 @@ impl Access {
     /// Those of that, and `ENOENT` if it is not attached.
     pub(crate) fn copy(&self, range: IovaRange, buffer: Buffer<'_>) -> Result {
         let state = self.seat.state.lock();
-        state.ioas.as_ref().ok_or(ENOENT)?.copy(range, buffer)
+        let user = state.ioas.as_ref().ok_or(ENOENT)?;
+        user.ioas().copy(range, buffer)
     }
 }
 
 impl Drop for Access {
     fn drop(&mut self) {
+        // The id is free when this goes, behind all that is undone.
+        let gone = self.ctx.take_out(&Object::Access(self.seat.clone()));
+        // Nobody else takes accesses out.
+        warn_on!(gone.is_err());
         let state = self.seat.state.lock();
         if state.ioas.is_some() {
             // As in `detach`.
-            warn_on!(self.seat.move_to(self.id, state, None).is_err());
+            warn_on!(self.seat.move_to(state, None).is_err());
         } else {
             drop(state);
         }
         self.seat.listener.close();
-        self.ctx.remove(self.id);
     }
 }

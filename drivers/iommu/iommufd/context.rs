@@ -2,12 +2,16 @@
 
 //! A context: what one open of /dev/iommu owns, by id.
 //!
-//! It lives as long as its file is open or a driver has bound something to it. An object's id is reserved
-//! first, and given to the object when that is complete: nobody ever finds half an object.
+//! It lives as long as its file is open or a driver has bound something to it. An object is itself,
+//! not its number: it has an id from when it is whole until it is about to go, and the id is free
+//! again when nothing is left of it. Whoever has found an object acts on that, and on no number.
 
 use crate::{
     access,
-    group::Group,
+    group::{
+        Group,
+        Idev, //
+    },
     hwpt::Hwpt,
     ioas::{
         Ioas,
@@ -17,24 +21,29 @@ use crate::{
     kapi::{
         account::Accounting,
         device::BoundDevice,
+        ids::{
+            self,
+            IdTable, //
+        },
         rwsem::{
             new_rwsem,
             ReadGuard,
             RwSemaphore,
             WriteGuard, //
-        },
-        task, //
+        }, //
     },
     registry::{
         Listing,
         Registry, //
     },
 };
-use core::ops::Deref;
+use core::{
+    iter,
+    ops::Deref, //
+};
 use kernel::{
     bindings,
     device::Device,
-    id_pool::IdPool,
     new_mutex,
     prelude::*,
     sync::{
@@ -46,10 +55,8 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    xarray::{
-        AllocKind,
-        XArray, //
-    },
+    types::ScopeGuard,
+    warn_on, //
 };
 
 /// One open of /dev/iommu, as its file and what is bound to it hold it.
@@ -92,7 +99,9 @@ impl Drop for Context {
     fn drop(&mut self) {
         // Nothing is bound and nobody calls any more: whatever domain is left is one of
         // userspace's own. What is mapped in it has to be unmapped before it is unpinned.
-        self.objects.destroy_domains();
+        for ioas in self.spaces() {
+            ioas.drop_domains();
+        }
     }
 }
 
@@ -107,20 +116,17 @@ impl Deref for Context {
 /// What a context owns.
 #[pin_data]
 pub(crate) struct Objects {
-    /// Which ids are taken, from 1 on.
+    /// What ids stand for, and which are taken.
     #[pin]
-    ids: Mutex<Ids>,
+    table: IdTable<Entry>,
     /// Whether memory counts against the limit of the process. Set while there are no objects.
     per_process: AtomicFlag,
-    /// The objects that have their id.
+    /// The devices whose driver gave userspace another name for them.
     #[pin]
-    objects: XArray<KBox<Object>>,
-    /// The ids of devices whose driver gave userspace another name for them.
-    #[pin]
-    cookies: Mutex<KVec<(u64, u32)>>,
+    cookies: Mutex<KVVec<(u64, Arc<Idev>)>>,
     /// The groups of the bound devices, each with how many of them it has.
     #[pin]
-    groups: Mutex<KVec<(Arc<Group>, usize)>>,
+    groups: Mutex<KVVec<(Arc<Group>, usize)>>,
     #[pin]
     container: Mutex<Container>,
     /// Held for writing while a process takes charges over, for reading while memory that has
@@ -129,18 +135,11 @@ pub(crate) struct Objects {
     takeovers: RwSemaphore<()>,
 }
 
-/// Ids in use.
-struct Ids {
-    pool: IdPool,
-    /// How many there are.
-    taken: u32,
-}
-
 /// What stands for a VFIO container.
 #[derive(Default)]
 struct Container {
-    /// The id of the address space that its calls work on, or 0.
-    ioas: u32,
+    /// The address space that its calls work on.
+    ioas: Option<Arc<Ioas>>,
     /// Whether it is for devices without an IOMMU, and so without an address space.
     no_iommu: bool,
 }
@@ -150,29 +149,68 @@ struct Container {
 pub(crate) enum Object {
     /// An I/O address space.
     Ioas(Arc<Ioas>),
-    /// A domain of an address space, which the space knows by the same id.
-    Hwpt(Arc<Hwpt>),
-    /// A bound device, which its group knows by the same id.
-    Device(Arc<Group>),
+    /// A domain, and the address space that it belongs to.
+    Hwpt(Arc<Hwpt>, Arc<Ioas>),
+    /// A bound device.
+    Device(Arc<Idev>),
     /// What a driver accesses an address space's memory by.
     Access(Arc<access::Seat>),
+}
+
+impl Object {
+    fn same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Ioas(one), Self::Ioas(other)) => Arc::ptr_eq(one, other),
+            (Self::Hwpt(one, _), Self::Hwpt(other, _)) => Arc::ptr_eq(one, other),
+            (Self::Device(one), Self::Device(other)) => Arc::ptr_eq(one, other),
+            (Self::Access(one), Self::Access(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    fn id(&self) -> u32 {
+        match self {
+            Self::Ioas(ioas) => ioas.id(),
+            Self::Hwpt(hwpt, _) => hwpt.id(),
+            Self::Device(idev) => idev.id(),
+            Self::Access(seat) => seat.id(),
+        }
+    }
+}
+
+/// An object that has its id.
+pub(crate) struct Entry {
+    object: Object,
+    /// What it keeps from being freed.
+    _uses: Option<IoasUser>,
+}
+
+/// An id that nothing can be found by yet; free again if dropped.
+pub(crate) type ReservedId<'a> = ids::ReservedId<'a, Entry>;
+
+/// An object that nobody finds any more. Dropping this makes its id free.
+pub(crate) type TakenOut<'a> = ids::TakenOut<'a, Entry>;
+
+impl ReservedId<'_> {
+    /// Gives the id to an object, which has it in itself and can be found from here on. It uses
+    /// an address space as long.
+    pub(crate) fn give_to(self, object: Object, uses: Option<IoasUser>) {
+        warn_on!(object.id() != self.number());
+        self.publish(Entry {
+            object,
+            _uses: uses,
+        });
+    }
 }
 
 impl Objects {
     fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                ids <- new_mutex!(
-                    Ids {
-                        pool: IdPool::new(),
-                        taken: 0,
-                    },
-                    "iommufd_ids"
-                ),
+                table <- IdTable::new(),
                 per_process: AtomicFlag::new(false),
-                objects <- XArray::new(AllocKind::Alloc1),
-                cookies <- new_mutex!(KVec::new(), "iommufd_cookies"),
-                groups <- new_mutex!(KVec::new(), "iommufd_groups"),
+                cookies <- new_mutex!(KVVec::new(), "iommufd_cookies"),
+                groups <- new_mutex!(KVVec::new(), "iommufd_groups"),
                 container <- new_mutex!(Container::default(), "iommufd_container"),
                 takeovers <- new_rwsem!((), c"iommufd_takeovers"),
             }),
@@ -186,32 +224,30 @@ impl Objects {
     ///
     /// `ENOMEM`, `ENOSPC` when there are no more ids.
     pub(crate) fn reserve_id(&self) -> Result<ReservedId<'_>> {
-        let mut ids = self.ids.lock();
-        loop {
-            if let Some(id) = ids.pool.find_unused_id(1) {
-                let number = id.as_u32();
-                id.acquire();
-                ids.taken += 1;
-                return Ok(ReservedId {
-                    objects: self,
-                    number,
-                });
-            }
-            // Millions of ids want more memory in one piece than there may be. That is no
-            // reason to fill the log.
-            let grown = ids
-                .pool
-                .grow_request()
-                .ok_or(ENOSPC)?
-                .realloc(GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-            ids.pool.grow(grown);
-        }
+        self.table.reserve()
     }
 
-    fn release_id(&self, id: u32) {
-        let mut ids = self.ids.lock();
-        ids.pool.release_id(id as usize);
-        ids.taken -= 1;
+    /// Sees to it that nobody finds `object` any more.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: somebody else did.
+    pub(crate) fn take_out(&self, object: &Object) -> Result<TakenOut<'_>> {
+        self.take_out_if(object, || Ok(()))
+    }
+
+    /// As [`Self::take_out`], if `may_go` says so, under the lock of the ids.
+    fn take_out_if(
+        &self,
+        object: &Object,
+        may_go: impl FnOnce() -> Result,
+    ) -> Result<TakenOut<'_>> {
+        self.table.take_out(object.id(), |entry| {
+            if !entry.object.same(object) {
+                return Err(ENOENT);
+            }
+            may_go()
+        })
     }
 
     /// What mapped memory counts against.
@@ -230,14 +266,13 @@ impl Objects {
     /// `EBUSY`: there are objects already.
     /// `EINVAL`: it is nothing that there is.
     pub(crate) fn set_accounting(&self, accounting: Option<Accounting>) -> Result {
-        let ids = self.ids.lock();
-        if ids.taken > 0 {
-            return Err(EBUSY);
-        }
-        let accounting = accounting.ok_or(EINVAL)?;
-        self.per_process
-            .store(accounting == Accounting::Process, Relaxed);
-        Ok(())
+        let set = || {
+            let accounting = accounting.ok_or(EINVAL)?;
+            self.per_process
+                .store(accounting == Accounting::Process, Relaxed);
+            Ok(())
+        };
+        self.table.if_empty(set).unwrap_or(Err(EBUSY))
     }
 
     /// Keeps charges with their payers, so that memory can be shared.
@@ -258,30 +293,27 @@ impl Objects {
         self.takeovers.write_killable()
     }
 
-    /// Gives a reserved id to an object, which can be found from here on.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn publish(&self, id: u32, object: Object) -> Result {
-        let object = KBox::new(object, GFP_KERNEL_ACCOUNT)?;
-        let stored = self
-            .objects
-            .lock()
-            .store(id as usize, object, GFP_KERNEL_ACCOUNT);
-        // What did not fit is dropped here, after the lock.
-        stored?;
-        Ok(())
-    }
-
     /// The object of an id.
     pub(crate) fn get(&self, id: u32) -> Option<Object> {
-        self.objects.lock().get(id as usize).cloned()
+        self.table.look(id, |entry| entry.object.clone())
     }
 
-    /// Ids in use are below this.
-    pub(crate) fn id_limit(&self) -> u32 {
-        u32::try_from(self.ids.lock().pool.capacity()).unwrap_or(u32::MAX)
+    /// All objects, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Object> + '_ {
+        let mut next = Some(1);
+        iter::from_fn(move || {
+            let (id, object) = self.table.look_from(next?, |entry| entry.object.clone())?;
+            next = id.checked_add(1);
+            Some(object)
+        })
+    }
+
+    /// All address spaces, in the order of their ids.
+    pub(crate) fn spaces(&self) -> impl Iterator<Item = Arc<Ioas>> + '_ {
+        self.iter().filter_map(|object| match object {
+            Object::Ioas(ioas) => Some(ioas),
+            _ => None,
+        })
     }
 
     /// The address space of an id, for the length of a call.
@@ -290,50 +322,60 @@ impl Objects {
     ///
     /// `ENOENT`: there is none.
     pub(crate) fn ioas(&self, id: u32) -> Result<Arc<Ioas>> {
-        match self.objects.lock().get(id as usize) {
-            Some(Object::Ioas(ioas)) => Ok(ioas.clone()),
-            _ => Err(ENOENT),
-        }
+        let ioas = self.table.look(id, |entry| match &entry.object {
+            Object::Ioas(ioas) => Some(ioas.clone()),
+            _ => None,
+        });
+        ioas.flatten().ok_or(ENOENT)
     }
 
-    /// The address space of an id, which cannot be freed while the result lives.
+    /// The bound device of an id.
     ///
     /// # Errors
     ///
     /// `ENOENT`: there is none.
-    pub(crate) fn use_ioas(&self, id: u32) -> Result<IoasUser> {
-        // Under the lock that `free_ioas` looks at the users under.
-        match self.objects.lock().get(id as usize) {
-            Some(Object::Ioas(ioas)) => Ok(IoasUser::new(ioas.clone(), id)),
+    pub(crate) fn device(&self, id: u32) -> Result<Arc<Idev>> {
+        match self.get(id) {
+            Some(Object::Device(idev)) => Ok(idev),
             _ => Err(ENOENT),
         }
     }
 
-    /// Frees the address space of an id, with all that is mapped in it.
+    /// A use of an address space, which cannot be freed while the result lives.
     ///
     /// # Errors
     ///
-    /// * `ENOENT`: there is none.
+    /// `ENOENT`: it was freed already.
+    pub(crate) fn use_ioas(&self, ioas: &Arc<Ioas>) -> Result<IoasUser> {
+        // Under the lock that `free_ioas` looks at the users under.
+        let user = self.table.look(ioas.id(), |entry| match &entry.object {
+            Object::Ioas(other) if Arc::ptr_eq(ioas, other) => Some(IoasUser::new(ioas.clone())),
+            _ => None,
+        });
+        user.flatten().ok_or(ENOENT)
+    }
+
+    /// Frees an address space, with all that is mapped in it.
+    ///
+    /// # Errors
+    ///
+    /// * `ENOENT`: it was freed already.
     /// * `EBUSY`: it is in use.
-    pub(crate) fn free_ioas(&self, id: u32) -> Result {
-        let removed = {
-            let mut objects = self.objects.lock();
-            match objects.get(id as usize) {
-                Some(Object::Ioas(ioas)) if ioas.is_used() => return Err(EBUSY),
-                Some(Object::Ioas(_)) => objects.remove(id as usize),
-                _ => return Err(ENOENT),
-            }
-        };
-        if let Some(Object::Ioas(ioas)) = removed.map(KBox::into_inner) {
-            ioas.destroy();
-        }
-        {
-            let mut container = self.container.lock();
-            if container.ioas == id {
-                container.ioas = 0;
-            }
-        }
-        self.release_id(id);
+    pub(crate) fn free_ioas(&self, ioas: Arc<Ioas>) -> Result {
+        let object = Object::Ioas(ioas.clone());
+        // The id is free when this is dropped, behind what is freed.
+        let _gone = self.take_out_if(&object, || match ioas.is_used() {
+            true => Err(EBUSY),
+            false => Ok(()),
+        })?;
+        // It was put there while it could be found, under that lock.
+        let stood_for = self
+            .container
+            .lock()
+            .ioas
+            .take_if(|other| Arc::ptr_eq(other, &ioas));
+        drop(stood_for);
+        ioas.destroy();
         Ok(())
     }
 
@@ -344,51 +386,45 @@ impl Objects {
     /// * `ENOENT`: there is none. `EINTR`.
     /// * `EBUSY`: it is in use, as a device or an access always is, by the driver that bound it.
     pub(crate) fn destroy(&self, id: u32) -> Result {
-        match self.get(id).ok_or(ENOENT)? {
-            Object::Ioas(_) => self.free_ioas(id),
-            Object::Hwpt(hwpt) => {
-                hwpt.ioas().remove_domain(id)?;
-                self.remove(id);
+        // Dropped last, so that the id is free when nothing is left.
+        let mut gone = None;
+        let object = self.get(id).ok_or(ENOENT)?;
+        match &object {
+            Object::Ioas(ioas) => self.free_ioas(ioas.clone()),
+            Object::Hwpt(hwpt, ioas) => ioas.remove_hwpt(hwpt, || {
+                gone = Some(self.take_out(&object)?);
                 Ok(())
-            }
+            }),
             Object::Device(_) | Object::Access(_) => Err(EBUSY),
         }
     }
 
-    /// Destroys all domains that no device is attached to.
-    fn destroy_domains(&self) {
-        for id in 1..self.id_limit() {
-            task::resched();
-            if matches!(self.get(id), Some(Object::Hwpt(_))) {
-                // One that is in use stays.
-                let _ = self.destroy(id);
-            }
-        }
-    }
-
-    /// The address space that the calls of a VFIO container work on, and its id.
+    /// The address space that the calls of a VFIO container work on.
     ///
     /// # Errors
     ///
     /// `ENODEV`: there is none.
-    pub(crate) fn container_ioas(&self) -> Result<(u32, Arc<Ioas>)> {
-        let id = self.container.lock().ioas;
-        let ioas = self.ioas(id).map_err(|_| ENODEV)?;
-        Ok((id, ioas))
+    pub(crate) fn container_ioas(&self) -> Result<Arc<Ioas>> {
+        self.container.lock().ioas.clone().ok_or(ENODEV)
     }
 
-    /// Says which address space the calls of a VFIO container work on; 0 for none.
+    /// Says which address space the calls of a VFIO container work on, if on any.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: there is no such space.
-    pub(crate) fn set_container_ioas(&self, id: u32) -> Result {
-        // Freeing the space takes it out of the container, under this lock, after it was found.
+    /// `ENOENT`: it was freed already.
+    pub(crate) fn set_container_ioas(&self, ioas: Option<Arc<Ioas>>) -> Result {
         let mut container = self.container.lock();
-        if id != 0 {
-            self.ioas(id)?;
+        if let Some(ioas) = &ioas {
+            // Freeing it takes it out of the container, under this lock, when it is not found
+            // any more.
+            let found = self.ioas(ioas.id())?;
+            Arc::ptr_eq(&found, ioas).then_some(()).ok_or(ENOENT)?;
         }
-        container.ioas = id;
+        let old = core::mem::replace(&mut container.ioas, ioas);
+        drop(container);
+        // If it was the last reference, what it held goes here, after the lock.
+        drop(old);
         Ok(())
     }
 
@@ -396,16 +432,17 @@ impl Objects {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: the container is for devices without an IOMMU. `ENOMEM`.
+    /// `EINVAL`: the container is for devices without an IOMMU. `ENOMEM`, `ENOSPC`.
     pub(crate) fn make_container_ioas(&self) -> Result {
         let id = self.reserve_id()?;
-        let ioas = Ioas::new(IovaRange::ALL, false)?;
+        let ioas = Ioas::new(id.number(), IovaRange::ALL, false)?;
         let mut container = self.container.lock();
         if container.no_iommu {
             return Err(EINVAL);
         }
-        if self.ioas(container.ioas).is_err() {
-            container.ioas = id.publish(Object::Ioas(ioas))?;
+        if container.ioas.is_none() {
+            id.give_to(Object::Ioas(ioas.clone()), None);
+            container.ioas = Some(ioas);
         }
         Ok(())
     }
@@ -417,7 +454,7 @@ impl Objects {
     /// `EINVAL`: it has an address space.
     pub(crate) fn set_no_iommu(&self) -> Result {
         let mut container = self.container.lock();
-        if container.ioas != 0 {
+        if container.ioas.is_some() {
             return Err(EINVAL);
         }
         container.no_iommu = true;
@@ -429,55 +466,75 @@ impl Objects {
         self.container.lock().no_iommu
     }
 
-    /// Lets userspace name the device `id` by `cookie`.
+    /// Lets userspace name a device by `cookie`, from when it has its id on. Dropping the result
+    /// undoes that.
     ///
     /// # Errors
     ///
     /// `EBUSY`: another device has that cookie. `ENOMEM`.
-    pub(crate) fn add_cookie(&self, cookie: u64, id: u32) -> Result {
+    pub(crate) fn add_cookie(
+        &self,
+        cookie: u64,
+        idev: Arc<Idev>,
+    ) -> Result<ScopeGuard<Arc<Idev>, impl FnOnce(Arc<Idev>) + '_>> {
         let mut cookies = self.cookies.lock();
         if cookies.iter().any(|(other, _)| *other == cookie) {
             return Err(EBUSY);
         }
-        Ok(cookies.push((cookie, id), GFP_KERNEL_ACCOUNT)?)
+        cookies.push((cookie, idev.clone()), GFP_KERNEL_ACCOUNT)?;
+        drop(cookies);
+        Ok(ScopeGuard::new_with_data(idev, |idev| {
+            self.remove_cookie(&idev)
+        }))
     }
 
-    /// The id of the device that userspace names by `cookie`, which may be the id itself.
+    /// Undoes [`Self::add_cookie`].
+    pub(crate) fn remove_cookie(&self, idev: &Arc<Idev>) {
+        let mut cookies = self.cookies.lock();
+        cookies.retain(|(_, other)| !Arc::ptr_eq(other, idev));
+    }
+
+    /// The device that userspace names by `cookie`, which may be its id.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: no device can have that name.
-    pub(crate) fn device_id(&self, cookie: u64) -> Result<u32> {
+    /// `ENOENT`: there is none.
+    pub(crate) fn device_by_cookie(&self, cookie: u64) -> Result<Arc<Idev>> {
         let cookies = self.cookies.lock();
-        match cookies.iter().find(|(other, _)| *other == cookie) {
-            Some((_, id)) => Ok(*id),
-            None => u32::try_from(cookie).map_err(|_| ENOENT),
+        let named = cookies.iter().find(|(other, _)| *other == cookie);
+        let named = named.map(|(_, idev)| idev.clone());
+        drop(cookies);
+        match named {
+            // It may not have its id yet, or not any more.
+            Some(named) => {
+                let found = self.device(named.id())?;
+                Arc::ptr_eq(&found, &named).then_some(found).ok_or(ENOENT)
+            }
+            None => self.device(u32::try_from(cookie).map_err(|_| ENOENT)?),
         }
     }
 
-    /// Takes a device's id back, whether it was published or not, and its cookie.
-    pub(crate) fn remove_device(&self, id: u32) {
-        self.cookies.lock().retain(|(_, other)| *other != id);
-        self.remove(id);
-    }
-
-    /// Takes the id of an object back that is gone, whether it was published or not.
-    pub(crate) fn remove(&self, id: u32) {
-        let removed = self.objects.lock().remove(id as usize);
-        drop(removed);
-        self.release_id(id);
-    }
-
-    /// The group of `dev` in this context, which knows that it has one device more.
+    /// The group of `dev` in this context, which knows that it has one device more. Dropping the
+    /// result undoes that.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn join_group(&self, dev: &BoundDevice<'_>) -> Result<Arc<Group>> {
+    pub(crate) fn join_group<'a>(
+        &'a self,
+        dev: &BoundDevice<'_>,
+    ) -> Result<ScopeGuard<Arc<Group>, impl FnOnce(Arc<Group>) + 'a>> {
+        let group = self.count_into_group(dev)?;
+        Ok(ScopeGuard::new_with_data(group, |group| {
+            self.leave_group(&group)
+        }))
+    }
+
+    fn count_into_group(&self, dev: &BoundDevice<'_>) -> Result<Arc<Group>> {
         let mut groups = self.groups.lock();
         for (group, devices) in groups.iter_mut() {
             if group.iommu_group().same(dev.group()) {
-                *devices += 1;
+                *devices = devices.checked_add(1).ok_or(ENOMEM)?;
                 return Ok(group.clone());
             }
         }
@@ -490,7 +547,7 @@ impl Objects {
     pub(crate) fn leave_group(&self, group: &Arc<Group>) {
         self.groups.lock().retain(|(other, devices)| {
             if Arc::ptr_eq(other, group) {
-                *devices -= 1;
+                *devices = devices.saturating_sub(1);
             }
             *devices > 0
         });
@@ -503,38 +560,61 @@ impl Objects {
     }
 }
 
-/// An id that nothing can be found by yet; free again if dropped.
-pub(crate) struct ReservedId<'a> {
+/// The ids of the domains that come and go with a group's move.
+pub(crate) struct HwptIds<'a> {
     objects: &'a Objects,
-    number: u32,
+    /// For a domain that may have to be made, and the address space that it would belong to.
+    fresh: Option<(ReservedId<'a>, Arc<Ioas>)>,
+    gone: Option<TakenOut<'a>>,
 }
 
-impl ReservedId<'_> {
-    /// The id.
-    pub(crate) fn number(&self) -> u32 {
-        self.number
+impl<'a> HwptIds<'a> {
+    /// For a move that needs no domain to be made.
+    pub(crate) fn new(objects: &'a Objects) -> Self {
+        Self {
+            objects,
+            fresh: None,
+            gone: None,
+        }
     }
 
-    /// Makes the caller responsible for the id.
-    pub(crate) fn keep(self) -> u32 {
-        let number = self.number;
-        core::mem::forget(self);
-        number
-    }
-
-    /// Gives the id to an object, which can be found from here on.
+    /// For a move that may need a domain of `ioas` to be made. Returns the id that it would get:
+    /// whatever can fail is done before the group moves.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; the id is free again, then.
-    pub(crate) fn publish(self, object: Object) -> Result<u32> {
-        self.objects.publish(self.number, object)?;
-        Ok(self.keep())
+    /// Those of [`Objects::reserve_id`].
+    pub(crate) fn with_fresh(objects: &'a Objects, ioas: &Arc<Ioas>) -> Result<(Self, u32)> {
+        let id = objects.reserve_id()?;
+        let number = id.number();
+        let ids = Self {
+            fresh: Some((id, ioas.clone())),
+            ..Self::new(objects)
+        };
+        Ok((ids, number))
     }
-}
 
-impl Drop for ReservedId<'_> {
-    fn drop(&mut self) {
-        self.objects.release_id(self.number);
+    /// What the ids are in.
+    pub(crate) fn objects(&self) -> &'a Objects {
+        self.objects
+    }
+
+    /// Lets a domain that was made be found. The group that is on it uses its address space.
+    pub(crate) fn publish(&mut self, hwpt: &Arc<Hwpt>) {
+        match self.fresh.take() {
+            Some((id, ioas)) => id.give_to(Object::Hwpt(hwpt.clone(), ioas), None),
+            None => {
+                warn_on!(true);
+            }
+        }
+    }
+
+    /// Sees to it that nobody finds a domain of `ioas` that is about to go. Its id is free when
+    /// this is dropped.
+    pub(crate) fn retire(&mut self, hwpt: &Arc<Hwpt>, ioas: &Arc<Ioas>) {
+        let object = Object::Hwpt(hwpt.clone(), ioas.clone());
+        self.gone = self.objects.take_out(&object).ok();
+        // What is in the list of its space is in the table.
+        warn_on!(self.gone.is_none());
     }
 }

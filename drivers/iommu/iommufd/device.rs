@@ -5,19 +5,17 @@
 use crate::{
     context::{
         Context,
+        HwptIds,
         Object, //
     },
     group::{
-        Attached,
-        Group,
+        Idev,
         Target, //
     },
-    hwpt::Hwpt,
     io_pagetable::attach::{
         usable_pgsizes,
         Wanted, //
     },
-    ioas::IoasUser,
     iova::IovaRange,
     kapi::{
         device::{
@@ -35,13 +33,13 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::Arc,
-    uaccess::UserPtr, //
+    uaccess::UserPtr,
+    warn_on, //
 };
 
 /// A device bound to a context: what the driver that bound it holds. Dropping it unbinds.
 pub(crate) struct Device {
-    id: u32,
-    group: Arc<Group>,
+    idev: Arc<Idev>,
     ctx: Arc<Context>,
 }
 
@@ -51,33 +49,39 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// Those of [`BoundDevice::claim`]; `EBUSY`: another device has the cookie; `ENOMEM`.
+    /// Those of [`BoundDevice::claim`]; `EBUSY`: another device has the cookie; `ENOMEM`,
+    /// `ENOSPC`.
     pub(crate) fn bind(
         ctx: &Arc<Context>,
         dev: BoundDevice<'_>,
         cookie: Option<u64>,
     ) -> Result<KBox<Self>> {
+        let room = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let id = ctx.reserve_id()?;
         let group = ctx.join_group(&dev)?;
-        // From here on, dropping the device undoes what was done so far.
+        let idev = Idev::new(id.number(), dev.device(), group.clone())?;
+        let named = match cookie {
+            Some(cookie) => Some(ctx.add_cookie(cookie, idev.clone())?),
+            None => None,
+        };
+        let msi_may_leak = *module_parameters::allow_unsafe_interrupts.value_ref();
+        idev.group().bind(&idev, dev, ctx, msi_may_leak)?;
+        // Nothing fails from here on: what was done so far is undone when the device is dropped.
+        id.give_to(Object::Device(idev.clone()), None);
+        group.dismiss();
+        if let Some(named) = named {
+            named.dismiss();
+        }
         let device = Self {
-            id: id.keep(),
-            group,
+            idev,
             ctx: ctx.clone(),
         };
-        let device = KBox::new(device, GFP_KERNEL_ACCOUNT)?;
-        let msi_may_leak = *module_parameters::allow_unsafe_interrupts.value_ref();
-        if let Some(cookie) = cookie {
-            ctx.add_cookie(cookie, device.id)?;
-        }
-        device.group.bind(device.id, dev, ctx, msi_may_leak)?;
-        ctx.publish(device.id, Object::Device(device.group.clone()))?;
-        Ok(device)
+        Ok(KBox::write(room, device))
     }
 
     /// The id that userspace knows the device by.
     pub(crate) fn id(&self) -> u32 {
-        self.id
+        self.idev.id()
     }
 
     /// The context that the device is bound to.
@@ -90,9 +94,10 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: neither has that id; and those of [`Group::attach`].
+    /// `ENOENT`: neither has that id; and those of [`crate::group::Group::attach`].
     pub(crate) fn attach(&self, pt_id: u32) -> Result<u32> {
-        self.go_to(pt_id, |target| self.group.attach(self.id, target))
+        let (target, mut ids) = self.target(pt_id)?;
+        self.idev.group().attach(&self.idev, &target, &mut ids)
     }
 
     /// Moves the device's group to the address space, or to the domain, whose id is `pt_id`.
@@ -100,62 +105,50 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// As [`Self::attach`], and those of [`Group::replace`].
+    /// As [`Self::attach`], and those of [`crate::group::Group::replace`].
     pub(crate) fn replace(&self, pt_id: u32) -> Result<u32> {
-        self.go_to(pt_id, |target| self.group.replace(self.id, target))
+        let (target, mut ids) = self.target(pt_id)?;
+        self.idev.group().replace(&self.idev, &target, &mut ids)
     }
 
-    fn go_to(&self, pt_id: u32, go: impl FnOnce(Target) -> Result<Attached>) -> Result<u32> {
-        let attached = match self.ctx.get(pt_id).ok_or(ENOENT)? {
-            Object::Hwpt(hwpt) => go(Target {
-                ioas: hwpt.ioas().clone(),
-                wanted: Wanted::This(pt_id),
-            })?,
-            Object::Ioas(_) => self.go_to_any(self.ctx.use_ioas(pt_id)?, go)?,
-            Object::Device(_) | Object::Access(_) => return Err(ENOENT),
-        };
-        self.forget_hwpt(attached.gone);
-        Ok(attached.hwpt)
-    }
-
-    /// Whatever can fail is done before the device moves: so the domain that it may need has its
-    /// id before it is there, and gives it back if another is found.
-    fn go_to_any(
-        &self,
-        ioas: IoasUser,
-        go: impl FnOnce(Target) -> Result<Attached>,
-    ) -> Result<Attached> {
-        let hwpt = Hwpt::new(ioas.clone(), false)?;
-        let id = self.ctx.reserve_id()?.publish(Object::Hwpt(hwpt))?;
-        let wanted = Wanted::Any(id);
-        let attached = go(Target { ioas, wanted });
-        let used = attached.as_ref().is_ok_and(|attached| attached.hwpt == id);
-        self.forget_hwpt((!used).then_some(id));
-        attached
-    }
-
-    fn forget_hwpt(&self, id: Option<u32>) {
-        if let Some(id) = id {
-            self.ctx.remove(id);
+    fn target(&self, pt_id: u32) -> Result<(Target, HwptIds<'_>)> {
+        match self.ctx.get(pt_id) {
+            Some(Object::Hwpt(hwpt, ioas)) => {
+                let wanted = Wanted::This(hwpt);
+                Ok((Target { ioas, wanted }, HwptIds::new(&self.ctx)))
+            }
+            Some(Object::Ioas(ioas)) => {
+                let (ids, fresh) = HwptIds::with_fresh(&self.ctx, &ioas)?;
+                let wanted = Wanted::Any(fresh);
+                Ok((Target { ioas, wanted }, ids))
+            }
+            Some(Object::Device(_) | Object::Access(_)) | None => Err(ENOENT),
         }
     }
 
     /// Detaches the device, if it is attached.
     pub(crate) fn detach(&self) {
-        self.forget_hwpt(self.group.detach(self.id, None));
+        let mut ids = HwptIds::new(&self.ctx);
+        self.idev.group().detach(&self.idev, None, &mut ids);
     }
 
     /// Detaches the device, if it is attached to the address space `ioasid`.
     pub(crate) fn detach_from(&self, ioasid: u32) {
-        self.forget_hwpt(self.group.detach(self.id, Some(ioasid)));
+        let mut ids = HwptIds::new(&self.ctx);
+        self.idev.group().detach(&self.idev, Some(ioasid), &mut ids);
     }
 }
 
 impl Drop for Device {
     fn drop(&mut self) {
-        self.forget_hwpt(self.group.unbind(self.id));
-        self.ctx.leave_group(&self.group);
-        self.ctx.remove_device(self.id);
+        // The id is free when this goes, behind all that is undone.
+        let gone = self.ctx.take_out(&Object::Device(self.idev.clone()));
+        // Nobody else takes devices out.
+        warn_on!(gone.is_err());
+        let mut ids = HwptIds::new(&self.ctx);
+        self.idev.group().unbind(&self.idev, &mut ids);
+        self.ctx.remove_cookie(&self.idev);
+        self.ctx.leave_group(self.idev.group());
     }
 }
 
@@ -170,11 +163,8 @@ struct Abilities {
 /// `IOMMU_DEVICE_GET_INFO`.
 pub(crate) fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let mut info: DeviceInfo = user::read_known(arg)?;
-    let id = ctx.device_id(info.dev_cookie)?;
-    let Some(Object::Device(group)) = ctx.get(id) else {
-        return Err(ENOENT);
-    };
-    let abilities = group.with_device(id, |dev, seat| match seat {
+    let idev = ctx.device_by_cookie(info.dev_cookie)?;
+    let abilities = idev.group().with_device(&idev, |dev, seat| match seat {
         Some(seat) => Abilities::of(dev, seat.domain(), seat.ioas().usable_ranges()?),
         None => {
             let domain = Domain::new(dev, 0)?;

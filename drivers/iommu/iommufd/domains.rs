@@ -4,8 +4,10 @@
 //! wants kept free for itself.
 
 use crate::{
+    hwpt::Hwpt,
     iova::IovaRange,
     kapi::{
+        device::DeviceRef,
         domain::{
             Domain,
             Prot, //
@@ -22,14 +24,15 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     rbtree::RBTree,
-    sync::Arc, //
+    sync::Arc,
+    warn_on, //
 };
 
 /// Where the areas are mapped.
 pub(crate) struct Domains {
-    pub(crate) list: KVec<Slot>,
-    /// What the attached devices need left out, by the id of the device.
-    pub(crate) reserved: KVec<(u32, IovaRange)>,
+    pub(crate) list: KVVec<Slot>,
+    /// What each attached device needs left out.
+    pub(crate) reserved: KVVec<(DeviceRef, IovaRange)>,
     /// Where addresses may be chosen: anywhere if there is nothing in it.
     pub(crate) allowed: Allowed,
     /// Whether a domain may use pages larger than the kernel's.
@@ -38,21 +41,22 @@ pub(crate) struct Domains {
 
 /// A domain and how many groups are on it.
 pub(crate) struct Slot {
-    /// What userspace knows it by.
-    pub(crate) id: u32,
-    pub(crate) domain: Arc<Domain>,
+    pub(crate) hwpt: Arc<Hwpt>,
     pub(crate) groups: usize,
-    /// Whether it was made for a group, to be there while there is any, or else by userspace, to
-    /// be there until told otherwise.
-    pub(crate) is_auto: bool,
+}
+
+impl Slot {
+    pub(crate) fn domain(&self) -> &Arc<Domain> {
+        self.hwpt.domain()
+    }
 }
 
 impl Domains {
     /// No domains, no devices.
     pub(crate) fn new() -> Self {
         Self {
-            list: KVec::new(),
-            reserved: KVec::new(),
+            list: KVVec::new(),
+            reserved: KVVec::new(),
             allowed: Allowed::new(),
             large_pages: true,
         }
@@ -61,7 +65,7 @@ impl Domains {
     /// Whether no domain and no device objects to `range`.
     pub(crate) fn accept(&self, range: IovaRange) -> bool {
         let translate = |slot: &Slot| {
-            let aperture = slot.domain.aperture();
+            let aperture = slot.domain().aperture();
             aperture.is_some_and(|aperture| aperture.contains(&range))
         };
         self.list.iter().all(translate)
@@ -76,7 +80,7 @@ impl Domains {
     pub(crate) fn usable_ranges(
         &self,
         window: IovaRange,
-        reserved: &[(u32, IovaRange)],
+        reserved: &[(DeviceRef, IovaRange)],
     ) -> Result<KVec<IovaRange>> {
         let mut holes = KVec::new();
         for (_, range) in Iterator::chain(self.reserved.iter(), reserved) {
@@ -84,7 +88,7 @@ impl Domains {
         }
         let mut ranges = KVec::new();
         let common = self.list.iter().try_fold(window, |common, slot| {
-            common.intersection(&slot.domain.aperture()?)
+            common.intersection(&slot.domain().aperture()?)
         });
         if let Some(common) = common {
             for range in common.without(&holes) {
@@ -106,9 +110,45 @@ impl Domains {
         })
     }
 
-    /// The domain that userspace knows by `id`.
-    pub(crate) fn slot_mut(&mut self, id: u32) -> Option<&mut Slot> {
-        self.list.iter_mut().find(|slot| slot.id == id)
+    /// Where a domain of this space is in the list.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: it was removed.
+    pub(crate) fn slot_mut(&mut self, hwpt: &Arc<Hwpt>) -> Result<&mut Slot> {
+        let mut slots = self.list.iter_mut();
+        slots
+            .find(|slot| Arc::ptr_eq(&slot.hwpt, hwpt))
+            .ok_or(ENOENT)
+    }
+
+    /// Adds a domain that `groups` are on. There is room: it was reserved before anything of the
+    /// domain could not be undone.
+    pub(crate) fn add(&mut self, hwpt: Arc<Hwpt>, groups: usize) {
+        let added = self.list.push_within_capacity(Slot { hwpt, groups });
+        warn_on!(added.is_err());
+    }
+
+    /// Makes room for `more` reserved regions.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn reserve_for(&mut self, more: &[(DeviceRef, IovaRange)]) -> Result {
+        Ok(self.reserved.reserve(more.len(), GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Adds reserved regions that there is room for.
+    pub(crate) fn add_reserved(&mut self, more: KVVec<(DeviceRef, IovaRange)>) {
+        for entry in more {
+            let added = self.reserved.push_within_capacity(entry);
+            warn_on!(added.is_err());
+        }
+    }
+
+    /// Takes a domain out of the list.
+    pub(crate) fn remove(&mut self, hwpt: &Arc<Hwpt>) {
+        self.list.retain(|slot| !Arc::ptr_eq(&slot.hwpt, hwpt));
     }
 
     /// Maps `runs`, which make up `range`, into every domain, or into none.
@@ -134,9 +174,9 @@ impl Domains {
 
     fn in_all(&self, range: IovaRange, map: impl Fn(&Domain) -> Result) -> Result {
         for (done, slot) in self.list.iter().enumerate() {
-            if let Err(e) = map(&slot.domain) {
+            if let Err(e) = map(slot.domain()) {
                 for slot in self.list.iter().take(done) {
-                    slot.domain.unmap(iter::once(range));
+                    slot.domain().unmap(iter::once(range));
                 }
                 return Err(e);
             }
@@ -201,7 +241,7 @@ impl Domains {
     /// Unmaps ranges, each made of whole runs, from every domain; no IOTLB has them any more.
     pub(crate) fn unmap<I: Iterator<Item = IovaRange>>(&self, ranges: impl Fn() -> I) {
         for slot in &self.list {
-            slot.domain.unmap(ranges());
+            slot.domain().unmap(ranges());
         }
     }
 }

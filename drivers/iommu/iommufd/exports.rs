@@ -390,7 +390,7 @@ export_fn! {
         // SAFETY: By the contract.
         let ctx = unsafe { ctx_borrow(ictx) };
         from_result(|| {
-            let (id, _) = ctx.container_ioas()?;
+            let id = ctx.container_ioas()?.id();
             // SAFETY: By the contract.
             unsafe { out_ioas_id.write(id) };
             Ok(0)

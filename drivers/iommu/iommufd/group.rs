@@ -6,17 +6,21 @@
 //! attach share one address space, the first puts the group on a domain, the last takes it off.
 
 use crate::{
+    context::HwptIds,
+    hwpt::Hwpt,
     io_pagetable::attach::{
-        Chosen,
-        Newcomer,
         Onto,
         Wanted, //
     },
-    ioas::IoasUser,
+    ioas::{
+        Ioas,
+        IoasUser, //
+    },
     kapi::{
         device::{
             Attachment,
             BoundDevice,
+            DeviceRef,
             IommuGroup,
             OwnedDevice, //
         },
@@ -28,10 +32,66 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         Arc,
         Mutex, //
     },
+    warn_on, //
 };
+
+/// A bound device, as it is found. What is done to it goes through its group.
+pub(crate) struct Idev {
+    id: u32,
+    dev: DeviceRef,
+    /// The group has it, too, as long as it is bound.
+    group: Arc<Group>,
+    /// The IOASID that it is attached to, or 0: for those who look on, and wait for nobody.
+    ioasid: Atomic<u32>,
+}
+
+impl Idev {
+    /// A device that is not bound yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(id: u32, dev: DeviceRef, group: Arc<Group>) -> Result<Arc<Self>> {
+        let idev = Self {
+            id,
+            dev,
+            group,
+            ioasid: Atomic::new(0),
+        };
+        Ok(Arc::new(idev, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The id that userspace knows the device by.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The name of the device, such as its PCI address.
+    pub(crate) fn name(&self) -> &CStr {
+        self.dev.name()
+    }
+
+    /// The device's group.
+    pub(crate) fn group(&self) -> &Arc<Group> {
+        &self.group
+    }
+
+    /// The address space that it is attached to, if it is.
+    pub(crate) fn ioasid(&self) -> Option<u32> {
+        Some(self.ioasid.load(Relaxed)).filter(|ioasid| *ioasid != 0)
+    }
+
+    fn set_ioasid(&self, ioasid: u32) {
+        self.ioasid.store(ioasid, Relaxed);
+    }
+}
 
 /// An IOMMU group, as one context sees it.
 #[pin_data]
@@ -42,15 +102,15 @@ pub(crate) struct Group {
 }
 
 struct State {
-    members: KVec<Member>,
+    members: KVVec<Member>,
     seat: Option<Seat>,
     /// The domain that the group was on last, for what its devices still know of it.
     before: Option<Arc<Domain>>,
 }
 
-/// A bound device.
+/// What a group knows of a bound device.
 struct Member {
-    id: u32,
+    idev: Arc<Idev>,
     dev: OwnedDevice,
     attached: bool,
 }
@@ -58,7 +118,7 @@ struct Member {
 /// Where a group is to go.
 pub(crate) struct Target {
     /// The address space.
-    pub(crate) ioas: IoasUser,
+    pub(crate) ioas: Arc<Ioas>,
     /// Which of its domains.
     pub(crate) wanted: Wanted,
 }
@@ -67,15 +127,7 @@ pub(crate) struct Target {
 pub(crate) struct Seat {
     hw: Attachment,
     ioas: IoasUser,
-    hwpt: Chosen,
-}
-
-/// What came of an attach.
-pub(crate) struct Attached {
-    /// The id of the domain that the group is on.
-    pub(crate) hwpt: u32,
-    /// The id of a domain that went, because nothing was left on it.
-    pub(crate) gone: Option<u32>,
+    hwpt: Arc<Hwpt>,
 }
 
 impl Seat {
@@ -85,84 +137,97 @@ impl Seat {
     }
 
     /// The address space that the domain belongs to.
-    pub(crate) fn ioas(&self) -> &IoasUser {
-        &self.ioas
+    pub(crate) fn ioas(&self) -> &Arc<Ioas> {
+        self.ioas.ioas()
     }
 
     fn suits(&self, target: &Target) -> bool {
-        self.ioas.same(&target.ioas) && self.hwpt.suits(target.wanted)
+        Arc::ptr_eq(self.ioas(), &target.ioas) && target.wanted.suits(&self.hwpt)
     }
 
     /// Moves the group, whose devices are `members`, to another domain.
-    fn move_to(&mut self, members: &[Member], target: Target) -> Result<Attached> {
-        let old = self.hwpt.id;
-        let mut gone = false;
-        if self.ioas.same(&target.ioas) {
-            if !self.suits(&target) {
-                self.move_within(members, target.wanted)?;
-                gone = self.ioas.dismiss(|_| false, Some(old));
-            }
-        } else {
-            let left = self.move_out(members, target)?;
-            let moved = |id| {
-                members
-                    .iter()
-                    .any(|member| member.attached && member.id == id)
-            };
-            gone = left.dismiss(moved, Some(old));
+    fn move_to(&mut self, members: &[Member], target: &Target, ids: &mut HwptIds<'_>) -> Result {
+        if self.suits(target) {
+            return Ok(());
         }
-        Ok(Attached {
-            hwpt: self.hwpt.id,
-            gone: gone.then_some(old),
-        })
-    }
-
-    fn move_within(&mut self, members: &[Member], wanted: Wanted) -> Result {
-        let lead = members.iter().find(|member| member.attached);
-        let lead = lead.ok_or(EINVAL)?;
-        let old = self.hw.domain().clone();
-        let onto = Onto {
-            put: &mut |domain| self.hw.replace(domain.clone()),
-            before: Some(&*old).filter(|_| have_interrupts(members)),
-        };
-        self.hwpt = self.ioas.reseat(&lead.dev, wanted, onto)?;
+        if Arc::ptr_eq(self.ioas(), &target.ioas) {
+            let old = self.move_within(members, &target.wanted, ids)?;
+            let ioas = self.ioas();
+            ioas.dismiss(|_| false, Some(old), |gone| ids.retire(gone, ioas));
+        } else {
+            let (left, old) = self.move_out(members, target, ids)?;
+            let moved = |dev: &DeviceRef| attached(members).any(|member| member.idev.dev.same(dev));
+            let ioas = left.ioas();
+            ioas.dismiss(moved, Some(old), |gone| ids.retire(gone, ioas));
+        }
         Ok(())
     }
 
-    /// Returns the space that the group has left.
-    fn move_out(&mut self, members: &[Member], target: Target) -> Result<IoasUser> {
-        let mut newcomers = KVec::new();
-        for member in members.iter().filter(|member| member.attached) {
-            newcomers.push(member.as_newcomer(), GFP_KERNEL)?;
-        }
+    /// Returns the domain that the group has left.
+    fn move_within(
+        &mut self,
+        members: &[Member],
+        wanted: &Wanted,
+        ids: &mut HwptIds<'_>,
+    ) -> Result<Arc<Hwpt>> {
+        let lead = attached(members).next().ok_or(EINVAL)?;
         let old = self.hw.domain().clone();
         let onto = Onto {
             put: &mut |domain| self.hw.replace(domain.clone()),
+            publish: &mut |hwpt| ids.publish(hwpt),
             before: Some(&*old).filter(|_| have_interrupts(members)),
         };
-        let chosen = target.ioas.admit(&newcomers, Some((target.wanted, onto)))?;
-        self.hwpt = chosen.ok_or(EINVAL)?;
-        Ok(core::mem::replace(&mut self.ioas, target.ioas))
+        let (hwpt, ()) = self.ioas.ioas().reseat(&lead.dev, wanted, onto)?;
+        Ok(core::mem::replace(&mut self.hwpt, hwpt))
     }
-}
 
-impl Member {
-    fn as_newcomer(&self) -> Newcomer<'_> {
-        Newcomer {
-            id: self.id,
-            dev: &self.dev,
+    /// Returns the space and the domain that the group has left.
+    fn move_out(
+        &mut self,
+        members: &[Member],
+        target: &Target,
+        ids: &mut HwptIds<'_>,
+    ) -> Result<(IoasUser, Arc<Hwpt>)> {
+        let mut newcomers = KVVec::new();
+        for member in attached(members) {
+            newcomers.push(&member.dev, GFP_KERNEL)?;
         }
+        let lead = *newcomers.first().ok_or(EINVAL)?;
+        let old = self.hw.domain().clone();
+        let objects = ids.objects();
+        let onto = Onto {
+            put: &mut |domain| {
+                let user = objects.use_ioas(&target.ioas)?;
+                self.hw.replace(domain.clone())?;
+                Ok(user)
+            },
+            publish: &mut |hwpt| ids.publish(hwpt),
+            before: Some(&*old).filter(|_| have_interrupts(members)),
+        };
+        let (hwpt, user) = target.ioas.admit(lead, &newcomers, &target.wanted, onto)?;
+        Ok((
+            core::mem::replace(&mut self.ioas, user),
+            core::mem::replace(&mut self.hwpt, hwpt),
+        ))
     }
 }
 
-fn find(members: &[Member], id: u32) -> Result<&Member> {
-    let member = members.iter().find(|member| member.id == id);
-    member.ok_or(ENOENT)
+fn attached(members: &[Member]) -> impl Iterator<Item = &Member> {
+    members.iter().filter(|member| member.attached)
 }
 
-fn find_mut(members: &mut [Member], id: u32) -> Result<&mut Member> {
-    let member = members.iter_mut().find(|member| member.id == id);
-    member.ok_or(ENOENT)
+fn find<'a>(members: &'a [Member], idev: &Arc<Idev>) -> Result<&'a Member> {
+    let mut members = members.iter();
+    members
+        .find(|member| Arc::ptr_eq(&member.idev, idev))
+        .ok_or(ENOENT)
+}
+
+fn find_mut<'a>(members: &'a mut [Member], idev: &Arc<Idev>) -> Result<&'a mut Member> {
+    let mut members = members.iter_mut();
+    members
+        .find(|member| Arc::ptr_eq(&member.idev, idev))
+        .ok_or(ENOENT)
 }
 
 fn have_interrupts(members: &[Member]) -> bool {
@@ -174,80 +239,86 @@ fn have_interrupts(members: &[Member]) -> bool {
 fn seat_device(
     seat: &mut Option<Seat>,
     member: &Member,
-    target: Target,
+    target: &Target,
     before: Option<&Domain>,
+    ids: &mut HwptIds<'_>,
 ) -> Result<u32> {
     if member.attached {
         return Err(EBUSY);
     }
     if let Some(seat) = seat {
-        if !seat.suits(&target) {
+        if !seat.suits(target) {
             return Err(EINVAL);
         }
-        target.ioas.admit(&[member.as_newcomer()], None)?;
-        return Ok(seat.hwpt.id);
+        target.ioas.admit_one_more(&member.dev)?;
+        return Ok(seat.hwpt.id());
     }
-    let mut hw = None;
+    let objects = ids.objects();
     let onto = Onto {
         put: &mut |domain| {
-            hw = Some(member.dev.attach(domain.clone())?);
-            Ok(())
+            let user = objects.use_ioas(&target.ioas)?;
+            Ok((user, member.dev.attach(domain.clone())?))
         },
+        publish: &mut |hwpt| ids.publish(hwpt),
         before,
     };
-    let chosen = target
-        .ioas
-        .admit(&[member.as_newcomer()], Some((target.wanted, onto)))?;
-    let (Some(hw), Some(hwpt)) = (hw, chosen) else {
-        return Err(EINVAL);
-    };
-    *seat = Some(Seat {
-        hw,
-        ioas: target.ioas,
-        hwpt,
-    });
-    Ok(hwpt.id)
+    let dev = &member.dev;
+    let (hwpt, (ioas, hw)) = target.ioas.admit(dev, &[dev], &target.wanted, onto)?;
+    Ok(seat.insert(Seat { hw, ioas, hwpt }).hwpt.id())
 }
 
 /// Takes a device that was attached out of the address space, and its group off the domain if it
-/// was the last. Returns the id of a domain that went with it.
-fn leave(seat: &mut Option<Seat>, id: u32, last: bool) -> Option<u32> {
-    let is_leaving = |leaver| leaver == id;
+/// was the last.
+fn leave(seat: &mut Option<Seat>, leaver: &DeviceRef, last: bool, ids: &mut HwptIds<'_>) {
+    let is_leaving = |dev: &DeviceRef| leaver.same(dev);
     match seat.take() {
         Some(Seat { hw, ioas, hwpt }) if last => {
             // First block the DMA, then let go of what it went to.
             drop(hw);
-            ioas.dismiss(is_leaving, Some(hwpt.id)).then_some(hwpt.id)
+            let ioas = ioas.ioas();
+            ioas.dismiss(is_leaving, Some(hwpt), |gone| ids.retire(gone, ioas));
         }
         Some(stays) => {
-            stays.ioas.dismiss(is_leaving, None);
+            stays.ioas().dismiss(is_leaving, None, |_| ());
             *seat = Some(stays);
-            None
         }
-        None => None,
+        // A member is attached where the group is.
+        None => {
+            warn_on!(true);
+        }
     }
 }
 
 impl State {
-    /// Returns the id of a domain that went with it.
-    fn detach(&mut self, id: u32) -> Option<u32> {
+    fn detach(&mut self, idev: &Arc<Idev>, ids: &mut HwptIds<'_>) {
         let Self {
             members,
             seat,
             before,
         } = self;
-        match find_mut(members, id) {
+        match find_mut(members, idev) {
             Ok(member) if member.attached => member.attached = false,
-            _ => return None,
+            _ => return,
         }
-        let last = !members.iter().any(|member| member.attached);
-        let ioasid = seat.as_ref().map_or(0, |seat| seat.ioas.id());
+        let last = attached(members).next().is_none();
+        let ioasid = seat.as_ref().map_or(0, |seat| seat.ioas().id());
         if last && have_interrupts(members) {
             *before = seat.as_ref().map(|seat| seat.domain().clone());
         }
-        let member = find(members, id).ok()?;
         // Detaching cannot fail; the closure does as the tracing of calls that can wants it.
-        trace::detach(member.dev.name(), id, ioasid, || Ok(leave(seat, id, last))).ok()?
+        let detached = trace::detach(idev.name(), idev.id, ioasid, || {
+            leave(seat, &idev.dev, last, ids);
+            Ok(())
+        });
+        warn_on!(detached.is_err());
+        idev.set_ioasid(0);
+    }
+
+    fn note_where_attached(&self) {
+        let ioasid = self.seat.as_ref().map_or(0, |seat| seat.ioas().id());
+        for member in attached(&self.members) {
+            member.idev.set_ioasid(ioasid);
+        }
     }
 }
 
@@ -259,7 +330,7 @@ impl Group {
     /// `ENOMEM`.
     pub(crate) fn new(iommu: IommuGroup) -> Result<Arc<Self>> {
         let state = State {
-            members: KVec::new(),
+            members: KVVec::new(),
             seat: None,
             before: None,
         };
@@ -277,14 +348,14 @@ impl Group {
         &self.iommu
     }
 
-    /// Claims a device for `owner` and takes it in under `id`. Its DMA is blocked from here on.
+    /// Claims a device for `owner` and takes it in as `idev`. Its DMA is blocked from here on.
     ///
     /// # Errors
     ///
     /// Those of [`BoundDevice::claim`]; `EBUSY` if the device is bound already; `ENOMEM`.
     pub(crate) fn bind<T>(
         &self,
-        id: u32,
+        idev: &Arc<Idev>,
         dev: BoundDevice<'_>,
         owner: &Arc<T>,
         msi_may_leak: bool,
@@ -294,31 +365,38 @@ impl Group {
             return Err(EBUSY);
         }
         state.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let dev = trace::bind(dev.name(), id, 0, || dev.claim(owner, msi_may_leak))?;
+        let dev = trace::bind(dev.name(), idev.id, 0, || dev.claim(owner, msi_may_leak))?;
         let member = Member {
-            id,
+            idev: idev.clone(),
             dev,
             attached: false,
         };
-        Ok(state.members.push(member, GFP_KERNEL_ACCOUNT)?)
+        warn_on!(state.members.push_within_capacity(member).is_err());
+        Ok(())
     }
 
-    /// Lets a device go, detached. Returns the id of a domain that went with it.
-    pub(crate) fn unbind(&self, id: u32) -> Option<u32> {
+    /// Lets a device go, detached.
+    pub(crate) fn unbind(&self, idev: &Arc<Idev>, ids: &mut HwptIds<'_>) {
         let mut state = self.state.lock();
-        let gone = state.detach(id);
-        state.members.retain(|member| member.id != id);
-        gone
+        state.detach(idev, ids);
+        state
+            .members
+            .retain(|member| !Arc::ptr_eq(&member.idev, idev));
     }
 
-    /// Attaches a device to an address space.
+    /// Attaches a device to an address space. Returns the id of the domain that its group is on.
     ///
     /// # Errors
     ///
     /// * `EBUSY`: it is attached already.
     /// * `EINVAL`: another device of the group is attached to another domain.
     /// * Those of [`crate::io_pagetable::IoPagetable::admit`].
-    pub(crate) fn attach(&self, id: u32, target: Target) -> Result<Attached> {
+    pub(crate) fn attach(
+        &self,
+        idev: &Arc<Idev>,
+        target: &Target,
+        ids: &mut HwptIds<'_>,
+    ) -> Result<u32> {
         let mut state = self.state.lock();
         let State {
             members,
@@ -326,39 +404,49 @@ impl Group {
             before,
         } = &mut *state;
         let known = before.as_deref().filter(|_| have_interrupts(members));
-        let member = find_mut(members, id)?;
-        let hwpt = trace::attach(member.dev.name(), id, target.ioas.id(), || {
-            seat_device(seat, member, target, known)
+        let member = find_mut(members, idev)?;
+        let hwpt = trace::attach(idev.name(), idev.id, target.ioas.id(), || {
+            seat_device(seat, member, target, known, ids)
         })?;
         member.attached = true;
         *before = None;
-        Ok(Attached { hwpt, gone: None })
+        state.note_where_attached();
+        Ok(hwpt)
     }
 
     /// Moves the group, with all its attached devices, to another domain or address space.
+    /// Returns the id of the domain that it is on.
     ///
     /// # Errors
     ///
     /// `EINVAL`: the device is not attached; and those of [`Self::attach`]. The group then is
     /// where it was.
-    pub(crate) fn replace(&self, id: u32, target: Target) -> Result<Attached> {
+    pub(crate) fn replace(
+        &self,
+        idev: &Arc<Idev>,
+        target: &Target,
+        ids: &mut HwptIds<'_>,
+    ) -> Result<u32> {
         let mut state = self.state.lock();
         let State { members, seat, .. } = &mut *state;
-        let member = find(members, id)?;
+        let member = find(members, idev)?;
         let seat = seat.as_mut().filter(|_| member.attached).ok_or(EINVAL)?;
-        let name = member.dev.name();
-        trace::attach(name, id, target.ioas.id(), || seat.move_to(members, target))
+        trace::attach(idev.name(), idev.id, target.ioas.id(), || {
+            seat.move_to(members, target, ids)
+        })?;
+        let hwpt = seat.hwpt.id();
+        state.note_where_attached();
+        Ok(hwpt)
     }
 
     /// Detaches a device; its DMA is blocked from here on. Does nothing if it is not attached, or
-    /// not to `ioasid`. Returns the id of a domain that went with it.
-    pub(crate) fn detach(&self, id: u32, ioasid: Option<u32>) -> Option<u32> {
+    /// not to `ioasid`.
+    pub(crate) fn detach(&self, idev: &Arc<Idev>, ioasid: Option<u32>, ids: &mut HwptIds<'_>) {
         let mut state = self.state.lock();
-        let there = state.seat.as_ref().map(|seat| seat.ioas.id());
+        let there = state.seat.as_ref().map(|seat| seat.ioas().id());
         if ioasid.is_none() || ioasid == there {
-            return state.detach(id);
+            state.detach(idev, ids);
         }
-        None
     }
 
     /// Shows a device, and where its group is attached if it is itself, to `look`. The device
@@ -369,11 +457,11 @@ impl Group {
     /// `ENOENT`: the device is not bound any more; and those of `look`.
     pub(crate) fn with_device<R>(
         &self,
-        id: u32,
+        idev: &Arc<Idev>,
         look: impl FnOnce(&OwnedDevice, Option<&Seat>) -> Result<R>,
     ) -> Result<R> {
         let state = self.state.lock();
-        let member = find(&state.members, id)?;
+        let member = find(&state.members, idev)?;
         look(&member.dev, state.seat.as_ref().filter(|_| member.attached))
     }
 }

@@ -43,7 +43,8 @@ use kernel::{
 /// What an IOASID names.
 #[pin_data]
 pub(crate) struct Ioas {
-    /// How many groups use it. Goes up only under the lock of the context's objects, where
+    id: u32,
+    /// How many groups, domains and accesses use it. Goes up only under the lock of the context's objects, where
     /// freeing looks at it.
     users: Atomic<i32>,
     #[pin]
@@ -56,9 +57,10 @@ impl Ioas {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(window: IovaRange, enforce_snoop: bool) -> Result<Arc<Self>> {
+    pub(crate) fn new(id: u32, window: IovaRange, enforce_snoop: bool) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
+                id,
                 users: Atomic::new(0),
                 table <- IoPagetable::new(window, enforce_snoop),
             }),
@@ -66,7 +68,12 @@ impl Ioas {
         )
     }
 
-    /// Whether a group uses it.
+    /// The IOASID.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Whether anything uses it.
     pub(crate) fn is_used(&self) -> bool {
         self.users.load(Acquire) != 0
     }
@@ -81,42 +88,27 @@ impl Deref for Ioas {
 }
 
 /// A use of an address space, which cannot be freed meanwhile.
-///
-/// Only one that is in use already can be used once more by a clone.
 pub(crate) struct IoasUser {
     ioas: Arc<Ioas>,
-    id: u32,
 }
 
 impl IoasUser {
     /// To be called under the lock that freeing takes; see [`crate::context::Objects::use_ioas`].
-    pub(crate) fn new(ioas: Arc<Ioas>, id: u32) -> Self {
+    pub(crate) fn new(ioas: Arc<Ioas>) -> Self {
         ioas.users.fetch_add(1, Relaxed);
-        Self { ioas, id }
+        Self { ioas }
     }
 
-    /// The IOASID.
-    pub(crate) fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// Whether the two use the same address space.
-    pub(crate) fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.ioas, &other.ioas)
+    /// The address space.
+    pub(crate) fn ioas(&self) -> &Arc<Ioas> {
+        &self.ioas
     }
 }
 
 impl Clone for IoasUser {
     fn clone(&self) -> Self {
-        Self::new(self.ioas.clone(), self.id)
-    }
-}
-
-impl Deref for IoasUser {
-    type Target = Ioas;
-
-    fn deref(&self) -> &Ioas {
-        &self.ioas
+        // It is in use already, so that nobody can be freeing it.
+        Self::new(self.ioas.clone())
     }
 }
 
@@ -148,8 +140,10 @@ pub(crate) fn alloc(ctx: &Context, arg: UserPtr) -> Result<isize> {
     };
     let enforce_snoop = cmd.flags & IOMMU_IOASID_ENFORCE_SNOOP != 0;
     let id = ctx.reserve_id()?;
-    let ioas = Ioas::new(window, enforce_snoop)?;
-    Ok(id.publish(Object::Ioas(ioas))? as isize)
+    let number = id.number();
+    let ioas = Ioas::new(number, window, enforce_snoop)?;
+    id.give_to(Object::Ioas(ioas), None);
+    Ok(number as isize)
 }
 
 fn iova_window(cmd: &IoasidAlloc) -> Result<IovaRange> {
@@ -163,23 +157,23 @@ fn iova_window(cmd: &IoasidAlloc) -> Result<IovaRange> {
 
 /// `IOMMU_IOASID_FREE`: `arg` points to the id.
 pub(crate) fn free(ctx: &Context, arg: UserPtr) -> Result<isize> {
-    ctx.free_ioas(ioasid(user::read(arg)?)?)?;
+    let id = ioasid(user::read(arg)?)?;
+    ctx.free_ioas(ctx.ioas(id)?)?;
     Ok(0)
 }
 
 /// Finds the address space of a map or unmap.
-fn op_target(ctx: &Context, op: &DmaOp) -> Result<(u32, Arc<Ioas>)> {
+fn op_target(ctx: &Context, op: &DmaOp) -> Result<Arc<Ioas>> {
     if op.flags != 0 || op.padding != 0 {
         return Err(EINVAL);
     }
-    let id = ioasid(op.ioasid)?;
-    Ok((id, ctx.ioas(id)?))
+    ctx.ioas(ioasid(op.ioasid)?)
 }
 
 /// `IOMMU_MAP_DMA`, in type1v2's order of checks.
 pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let MapDma { op, map } = user::read_whole(arg)?;
-    let (ioasid, ioas) = op_target(ctx, &op)?;
+    let ioas = op_target(ctx, &op)?;
     if map.is_short() || map.flags & !(VfioMap::ACCESS | VFIO_DMA_MAP_FLAG_VADDR) != 0 {
         return Err(EINVAL);
     }
@@ -196,7 +190,7 @@ pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
         prot: map.prot(),
         accounting: ctx.accounting(),
     };
-    trace::map(ioasid, map.iova, map.size, || ioas.map(range, &request))?;
+    trace::map(ioas.id(), map.iova, map.size, || ioas.map(range, &request))?;
     Ok(0)
 }
 
@@ -204,7 +198,7 @@ pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
 pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     const SIZE: usize = offset_of!(UnmapDma, unmap) + offset_of!(VfioUnmap, size);
     let UnmapDma { op, unmap } = user::read_whole(arg)?;
-    let (ioasid, ioas) = op_target(ctx, &op)?;
+    let ioas = op_target(ctx, &op)?;
     const UNSUPPORTED: u32 = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_VADDR;
     if unmap.is_short() || unmap.flags & !(UNSUPPORTED | VFIO_DMA_UNMAP_FLAG_ALL) != 0 {
         return Err(EINVAL);
@@ -215,7 +209,7 @@ pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let range = unmap_range(&unmap)?;
     // What cannot be written to should fail before anything is unmapped, not after.
     user::write_u64(arg, SIZE, unmap.size)?;
-    let unmapped = trace::unmap(ioasid, unmap.iova, unmap.size, || ioas.unmap(range))?;
+    let unmapped = trace::unmap(ioas.id(), unmap.iova, unmap.size, || ioas.unmap(range))?;
     user::write_u64(arg, SIZE, unmapped.bytes)?;
     Ok(0)
 }

@@ -12,6 +12,7 @@ pub(crate) mod device;
 pub(crate) mod dmabuf;
 pub(crate) mod domain;
 pub(crate) mod hw_info;
+pub(crate) mod ids;
 pub(crate) mod memfd;
 pub(crate) mod node;
 pub(crate) mod pin;

@@ -16,8 +16,8 @@
 //! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
 //!    and unmaps, for writing by attach and detach;
 //! 3. its areas, for moments where the domains are held for reading;
-//! 4. the ids, objects, cookies and groups of a context ([`context::Objects`]) and the list of
-//!    all contexts ([`registry::Registry`]), each on its own and for moments; a context's
+//! 4. the table of ids, the cookies and the groups of a context ([`context::Objects`]) and the
+//!    list of all contexts ([`registry::Registry`]), each on its own and for moments; a context's
 //!    container above them.
 
 #![deny(unsafe_code)]

@@ -10,7 +10,7 @@ use crate::{
         Object,
         Objects, //
     },
-    group::Group,
+    group::Idev,
     ioas::Ioas,
     kapi::task,
 };
@@ -45,25 +45,24 @@ pub(crate) fn fdinfo(context: &Context, f: &mut dyn fmt::Write) -> fmt::Result {
 
 /// Shows all objects, in the order of their ids.
 pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
-    for id in 1..objects.id_limit() {
+    for object in objects.iter() {
         pause()?;
-        match objects.get(id) {
-            Some(Object::Ioas(space)) => ioas(id, &space, f)?,
-            Some(Object::Hwpt(hwpt)) => {
-                writeln!(f, "hwpt:\t{} ioasid {}", id, hwpt.ioas().id())?;
+        match object {
+            Object::Ioas(space) => ioas(&space, f)?,
+            Object::Hwpt(hwpt, ioas) => {
+                writeln!(f, "hwpt:\t{} ioasid {}", hwpt.id(), ioas.id())?;
             }
-            Some(Object::Device(group)) => device(id, &group, f)?,
-            Some(Object::Access(seat)) => match seat.ioasid() {
-                Some(ioasid) => writeln!(f, "access:\t{} ioasid {}", id, ioasid)?,
-                None => writeln!(f, "access:\t{} detached", id)?,
+            Object::Device(idev) => device(&idev, f)?,
+            Object::Access(seat) => match seat.ioasid() {
+                Some(ioasid) => writeln!(f, "access:\t{} ioasid {}", seat.id(), ioasid)?,
+                None => writeln!(f, "access:\t{} detached", seat.id())?,
             },
-            None => {}
         }
     }
     Ok(())
 }
 
-fn ioas(id: u32, ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
+fn ioas(ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
     let window = ioas.window();
     let usage = ioas.usage();
     let snoop = if ioas.enforces_snoop() {
@@ -74,7 +73,7 @@ fn ioas(id: u32, ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(
         f,
         "ioasid:\t{} window {:#x}-{:#x}{} areas {} mapped {} kB pinned {} pages charged {} kB",
-        id,
+        ioas.id(),
         window.first(),
         window.last(),
         snoop,
@@ -85,48 +84,33 @@ fn ioas(id: u32, ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
     )
 }
 
-fn device(id: u32, group: &Group, f: &mut dyn fmt::Write) -> fmt::Result {
-    let mut shown = Ok(());
-    // A device that is being unbound at this moment is not shown.
-    let _ = group.with_device(id, |dev, seat| {
-        let ioasid = seat.map_or(0, |seat| seat.ioas().id());
-        let number = group.iommu_group().id();
-        let name = dev.name();
-        shown = match ioasid {
-            0 => writeln!(
-                f,
-                "device:\t{} {} group {} detached",
-                id,
-                fmt!("{}", name),
-                number
-            ),
-            _ => writeln!(
-                f,
-                "device:\t{} {} group {} ioasid {}",
-                id,
-                fmt!("{}", name),
-                number,
-                ioasid
-            ),
-        };
-        Ok(())
-    });
-    shown
+/// Waits for nobody: what moves the device may have to wait for long.
+fn device(idev: &Idev, f: &mut dyn fmt::Write) -> fmt::Result {
+    let group = idev.group().iommu_group().id();
+    let name = idev.name();
+    write!(
+        f,
+        "device:\t{} {} group {} ",
+        idev.id(),
+        fmt!("{}", name),
+        group
+    )?;
+    match idev.ioasid() {
+        None => writeln!(f, "detached"),
+        Some(ioasid) => writeln!(f, "ioasid {}", ioasid),
+    }
 }
 
 /// Shows all areas of all address spaces.
 pub(crate) fn areas(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
-    for id in 1..objects.id_limit() {
-        let Some(Object::Ioas(ioas)) = objects.get(id) else {
-            continue;
-        };
+    for ioas in objects.spaces() {
         let mut next = Some(0);
         while let Some(area) = next.and_then(|first| ioas.area_from(first)) {
             pause()?;
             writeln!(
                 f,
                 "area:\tioasid {} {:#x}-{:#x} {}{} runs {}",
-                id,
+                ioas.id(),
                 area.range.first(),
                 area.range.last(),
                 if area.prot.read { "r" } else { "-" },

@@ -4,13 +4,17 @@
 
 use super::IoPagetable;
 use crate::{
-    domains::{
-        Domains,
-        Slot, //
+    domains::Domains,
+    hwpt::{
+        Hwpt,
+        Kind, //
     },
     iova::IovaRange,
     kapi::{
-        device::OwnedDevice,
+        device::{
+            DeviceRef,
+            OwnedDevice, //
+        },
         domain::Domain,
         rwsem::WriteGuard,
         task, //
@@ -21,91 +25,95 @@ use crate::{
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    warn_on, //
 };
 
-/// A device on its way into an address space.
-pub(crate) struct Newcomer<'a> {
-    /// The id that its reserved regions are kept under.
+/// A domain to be made.
+pub(crate) struct NewHwpt {
+    /// What userspace will know it by.
     pub(crate) id: u32,
-    /// The device.
-    pub(crate) dev: &'a OwnedDevice,
+    /// Those of [`Domain::new`].
+    pub(crate) flags: u32,
+    /// What it is for.
+    pub(crate) kind: Kind,
 }
 
 /// Which domain a group wants.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Wanted {
     /// One that is there and suits, or else a new one, to be known by this id.
     Any(u32),
-    /// The one that is known by this id.
-    This(u32),
+    /// This one.
+    This(Arc<Hwpt>),
 }
 
-/// Which domain a group got.
-#[derive(Clone, Copy)]
-pub(crate) struct Chosen {
-    /// What userspace knows it by.
-    pub(crate) id: u32,
-    /// Whether it goes with its last group.
-    pub(crate) is_auto: bool,
-}
-
-impl Chosen {
-    /// Whether whoever wants `wanted` would be content with it.
-    pub(crate) fn suits(&self, wanted: Wanted) -> bool {
-        match wanted {
-            Wanted::Any(_) => self.is_auto,
-            Wanted::This(id) => self.id == id,
+impl Wanted {
+    /// Whether whoever wants this would be content with `hwpt`.
+    pub(crate) fn suits(&self, hwpt: &Arc<Hwpt>) -> bool {
+        match self {
+            Self::Any(_) => hwpt.is_auto(),
+            Self::This(this) => Arc::ptr_eq(this, hwpt),
         }
     }
 }
 
 /// How a group gets onto a domain.
-pub(crate) struct Onto<'a> {
+pub(crate) struct Onto<'a, T> {
     /// Puts the group on a domain, or says why that cannot be.
-    pub(crate) put: &'a mut dyn FnMut(&Arc<Domain>) -> Result,
+    pub(crate) put: &'a mut dyn FnMut(&Arc<Domain>) -> Result<T>,
+    /// Lets a domain be found that was made for the group, which is on it. What is in the list
+    /// of domains has its id, so this is called while the list is locked, and may not wait.
+    pub(crate) publish: &'a mut dyn FnMut(&Arc<Hwpt>),
     /// The domain that the group was on when its interrupts were set up, if they were.
     pub(crate) before: Option<&'a Domain>,
 }
 
+/// The domain that a group was put on, and what came of that.
+pub(crate) type Seated<T> = (Arc<Hwpt>, T);
+
 /// What devices need left out of a space.
 struct Regions {
-    reserved: KVec<(u32, IovaRange)>,
+    reserved: KVVec<(DeviceRef, IovaRange)>,
     /// Where they find the doorbells of their interrupts.
     window: Window,
 }
 
 impl IoPagetable {
-    /// Takes devices of one group in. With `onto`, the group must get a domain too: it is called
-    /// with one after the other, until one suits.
+    /// Takes a device in whose group is on a domain of this space.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::admit`].
+    pub(crate) fn admit_one_more(&self, dev: &OwnedDevice) -> Result {
+        let mut domains = self.write_domains()?;
+        let regions = self.regions_of(&domains, &[dev])?;
+        domains.reserve_for(&regions.reserved)?;
+        domains.add_reserved(regions.reserved);
+        Ok(())
+    }
+
+    /// Takes devices of one group in, of which `lead` is one, and puts the group on a domain.
     ///
     /// # Errors
     ///
     /// * `EADDRINUSE`: something is mapped, or wanted to be mapped, in a reserved region or
     ///   outside of the aperture.
     /// * `EINVAL`: no address would be left, or no domain suits.
-    /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
-    pub(crate) fn admit(
+    /// * `ENOMEM`, `ENOSPC`, `EINTR`, `ENOENT`, and what `onto` says.
+    pub(crate) fn admit<T>(
         &self,
-        newcomers: &[Newcomer<'_>],
-        onto: Option<(Wanted, Onto<'_>)>,
-    ) -> Result<Option<Chosen>> {
+        lead: &OwnedDevice,
+        devs: &[&OwnedDevice],
+        wanted: &Wanted,
+        onto: Onto<'_, T>,
+    ) -> Result<Seated<T>> {
         let mut domains = self.write_domains()?;
-        let regions = self.regions_of(&domains, newcomers)?;
-        domains
-            .reserved
-            .reserve(regions.reserved.len(), GFP_KERNEL_ACCOUNT)?;
-        let chosen = match (onto, newcomers.first()) {
-            (Some((wanted, onto)), Some(lead)) => {
-                Some(self.seat(&mut domains, lead.dev, &regions, wanted, onto)?)
-            }
-            _ => None,
-        };
-        for entry in regions.reserved {
-            // There is room: it was reserved above.
-            domains.reserved.push(entry, GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(chosen)
+        let regions = self.regions_of(&domains, devs)?;
+        domains.reserve_for(&regions.reserved)?;
+        let seated = self.seat(&mut domains, lead, &regions, wanted, onto)?;
+        domains.add_reserved(regions.reserved);
+        Ok(seated)
     }
 
     /// Puts the group of a device that is in this space onto another domain of it.
@@ -113,12 +121,12 @@ impl IoPagetable {
     /// # Errors
     ///
     /// As [`Self::admit`].
-    pub(crate) fn reseat(
+    pub(crate) fn reseat<T>(
         &self,
         dev: &OwnedDevice,
-        wanted: Wanted,
-        onto: Onto<'_>,
-    ) -> Result<Chosen> {
+        wanted: &Wanted,
+        onto: Onto<'_, T>,
+    ) -> Result<Seated<T>> {
         let mut domains = self.write_domains()?;
         let regions = Regions::of_resident(dev)?;
         self.seat(&mut domains, dev, &regions, wanted, onto)
@@ -126,46 +134,61 @@ impl IoPagetable {
 
     /// Makes a domain for userspace that `dev` could be attached to, filled with all areas.
     /// `before` is the domain that `dev` was on when its interrupts were set up, if they were.
+    /// `hold` is called before there is one, and may refuse.
     ///
     /// # Errors
     ///
-    /// As [`Self::admit`], and those of [`Domain::new`].
-    pub(crate) fn add_domain(
+    /// As [`Self::admit`], and those of [`Domain::new`] and `hold`.
+    pub(crate) fn add_hwpt<T>(
         &self,
-        id: u32,
+        new: NewHwpt,
         dev: &OwnedDevice,
-        flags: u32,
         before: Option<&Domain>,
-    ) -> Result {
+        hold: impl FnOnce() -> Result<T>,
+    ) -> Result<Seated<T>> {
         let mut domains = self.write_domains()?;
         let regions = Regions::of_resident(dev)?;
-        let domain = self.new_domain(&mut domains, dev, flags, &regions, before)?;
-        // There is room: `new_domain` reserved it.
-        Ok(domains.list.push(
-            Slot {
-                id,
-                domain,
-                groups: 0,
-                is_auto: false,
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?)
+        let held = hold()?;
+        let hwpt = self.new_hwpt(&mut domains, new, dev, &regions, before)?;
+        domains.add(hwpt.clone(), 0);
+        Ok((hwpt, held))
     }
 
-    /// Removes a domain that no group is on.
+    /// Removes a domain that no group is on. `retire` sees to it that nobody finds it, before
+    /// anything of it goes, and may not wait.
     ///
     /// # Errors
     ///
-    /// `EBUSY`: there is one. `ENOENT`: there is no such domain.
-    pub(crate) fn remove_domain(&self, id: u32) -> Result {
-        let mut domains = self.domains.write();
-        match domains.slot_mut(id) {
-            Some(slot) if slot.groups > 0 => return Err(EBUSY),
-            Some(slot) => self.empty_domain(&slot.domain),
-            None => return Err(ENOENT),
+    /// * `EBUSY`: there is one. `ENOENT`: it was removed already. `EINTR`.
+    /// * What `retire` says.
+    pub(crate) fn remove_hwpt(&self, hwpt: &Arc<Hwpt>, retire: impl FnOnce() -> Result) -> Result {
+        let mut domains = self.domains.write_killable()?;
+        if domains.slot_mut(hwpt)?.groups > 0 {
+            return Err(EBUSY);
         }
-        domains.list.retain(|slot| slot.id != id);
+        retire()?;
+        self.empty_domain(hwpt.domain());
+        domains.remove(hwpt);
         Ok(())
+    }
+
+    /// Undoes [`Self::add_hwpt`] for a domain that nobody could find.
+    pub(crate) fn withdraw_hwpt(&self, hwpt: &Arc<Hwpt>) {
+        let mut domains = self.domains.write();
+        self.empty_domain(hwpt.domain());
+        domains.remove(hwpt);
+    }
+
+    /// Removes all domains. No group is on any.
+    pub(crate) fn drop_domains(&self) {
+        let mut domains = self.domains.write();
+        let list = core::mem::replace(&mut domains.list, KVVec::new());
+        for slot in &list {
+            warn_on!(slot.groups > 0);
+            self.empty_domain(slot.domain());
+        }
+        drop(domains);
+        drop(list);
     }
 
     fn write_domains(&self) -> Result<WriteGuard<'_, Domains>> {
@@ -175,8 +198,8 @@ impl IoPagetable {
     }
 
     /// What `newcomers` need left out, if nothing is there.
-    fn regions_of(&self, domains: &Domains, newcomers: &[Newcomer<'_>]) -> Result<Regions> {
-        let snoops = |newcomer: &Newcomer<'_>| newcomer.dev.can_enforce_snoop();
+    fn regions_of(&self, domains: &Domains, newcomers: &[&OwnedDevice]) -> Result<Regions> {
+        let snoops = |newcomer: &&OwnedDevice| newcomer.can_enforce_snoop();
         if self.enforce_snoop && !newcomers.iter().all(snoops) {
             return Err(EINVAL);
         }
@@ -189,92 +212,88 @@ impl IoPagetable {
         Ok(regions)
     }
 
-    fn seat(
+    fn seat<T>(
         &self,
         domains: &mut Domains,
         dev: &OwnedDevice,
         regions: &Regions,
-        wanted: Wanted,
-        onto: Onto<'_>,
-    ) -> Result<Chosen> {
+        wanted: &Wanted,
+        onto: Onto<'_, T>,
+    ) -> Result<Seated<T>> {
         match wanted {
-            Wanted::This(id) => {
-                let slot = domains.slot_mut(id).ok_or(ENOENT)?;
-                if !regions.window.is_alike(&slot.domain, onto.before) {
+            Wanted::This(hwpt) => {
+                let slot = domains.slot_mut(hwpt)?;
+                if !regions.window.is_alike(slot.domain(), onto.before) {
                     return Err(EINVAL);
                 }
-                (onto.put)(&slot.domain)?;
+                let put = (onto.put)(slot.domain())?;
                 slot.groups += 1;
-                Ok(Chosen {
-                    id,
-                    is_auto: slot.is_auto,
-                })
+                Ok((hwpt.clone(), put))
             }
-            Wanted::Any(id) => self.choose_domain(domains, dev, regions, id, onto),
+            Wanted::Any(id) => self.choose_domain(domains, dev, regions, *id, onto),
         }
     }
 
     /// A domain that userspace has made is never chosen.
-    fn choose_domain(
+    fn choose_domain<T>(
         &self,
         domains: &mut Domains,
         dev: &OwnedDevice,
         regions: &Regions,
         id: u32,
-        onto: Onto<'_>,
-    ) -> Result<Chosen> {
+        onto: Onto<'_, T>,
+    ) -> Result<Seated<T>> {
         let enforces_snoop = dev.can_enforce_snoop();
-        for slot in domains.list.iter_mut().filter(|slot| slot.is_auto) {
-            if slot.domain.enforces_snoop() != enforces_snoop
-                || !regions.window.is_alike(&slot.domain, onto.before)
+        for slot in domains.list.iter_mut().filter(|slot| slot.hwpt.is_auto()) {
+            if slot.domain().enforces_snoop() != enforces_snoop
+                || !regions.window.is_alike(slot.domain(), onto.before)
             {
                 continue;
             }
-            match (onto.put)(&slot.domain) {
-                Ok(()) => {
+            match (onto.put)(slot.domain()) {
+                Ok(put) => {
                     slot.groups += 1;
-                    return Ok(Chosen {
-                        id: slot.id,
-                        is_auto: true,
-                    });
+                    return Ok((slot.hwpt.clone(), put));
                 }
                 Err(e) if e == EINVAL => {}
                 Err(e) => return Err(e),
             }
         }
-        let domain = self.new_domain(domains, dev, 0, regions, onto.before)?;
-        if let Err(e) = (onto.put)(&domain) {
-            self.empty_domain(&domain);
-            return Err(e);
+        let new = NewHwpt {
+            id,
+            flags: 0,
+            kind: Kind::Auto,
+        };
+        let hwpt = self.new_hwpt(domains, new, dev, regions, onto.before)?;
+        match (onto.put)(hwpt.domain()) {
+            Ok(put) => {
+                domains.add(hwpt.clone(), 1);
+                (onto.publish)(&hwpt);
+                Ok((hwpt, put))
+            }
+            Err(e) => {
+                self.empty_domain(hwpt.domain());
+                Err(e)
+            }
         }
-        // There is room: `new_domain` reserved it.
-        domains.list.push(
-            Slot {
-                id,
-                domain,
-                groups: 1,
-                is_auto: true,
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?;
-        Ok(Chosen { id, is_auto: true })
     }
 
     /// Makes a domain with everything in it that is mapped, and room for it in the list.
-    fn new_domain(
+    fn new_hwpt(
         &self,
         domains: &mut Domains,
+        new: NewHwpt,
         dev: &OwnedDevice,
-        flags: u32,
         regions: &Regions,
         before: Option<&Domain>,
-    ) -> Result<Arc<Domain>> {
-        let domain = Arc::new(Domain::new(dev, flags)?, GFP_KERNEL_ACCOUNT)?;
-        self.check_domain(domains, &domain, &regions.reserved)?;
-        regions.window.set_up(&domain, before)?;
+    ) -> Result<Arc<Hwpt>> {
+        let hwpt = Hwpt::new(new.id, Domain::new(dev, new.flags)?, new.kind)?;
+        let domain = hwpt.domain();
+        self.check_domain(domains, domain, &regions.reserved)?;
+        regions.window.set_up(domain, before)?;
         domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        self.fill_domain(domains, &domain)?;
-        Ok(domain)
+        self.fill_domain(domains, domain)?;
+        Ok(hwpt)
     }
 
     /// Whether a new domain suits the space: its pages, its aperture, what is mapped already.
@@ -282,7 +301,7 @@ impl IoPagetable {
         &self,
         domains: &Domains,
         domain: &Domain,
-        reserved: &[(u32, IovaRange)],
+        reserved: &[(DeviceRef, IovaRange)],
     ) -> Result {
         let pages_fit = pages_fit(domain.pgsize_bitmap(), PAGE_SIZE as u64);
         if !pages_fit || (self.enforce_snoop && !domain.enforces_snoop()) {
@@ -337,22 +356,29 @@ impl IoPagetable {
 
     /// Undoes [`Self::admit`] for devices that are blocked, or in another space, by now.
     ///
-    /// `off` is the id of the domain that the group was on, if the group goes as a whole. Returns
-    /// whether that domain went with it.
-    pub(crate) fn dismiss(&self, is_leaving: impl Fn(u32) -> bool, off: Option<u32>) -> bool {
+    /// `off` is the domain that the group was on, if the group goes as a whole. If that domain goes
+    /// with it, `retire` sees to it first that nobody finds it, and may not wait.
+    pub(crate) fn dismiss(
+        &self,
+        is_leaving: impl Fn(&DeviceRef) -> bool,
+        off: Option<Arc<Hwpt>>,
+        retire: impl FnOnce(&Arc<Hwpt>),
+    ) {
         let mut domains = self.domains.write();
-        domains.reserved.retain(|(id, _)| !is_leaving(*id));
-        let Some(slot) = off.and_then(|off| domains.slot_mut(off)) else {
-            return false;
+        domains.reserved.retain(|(dev, _)| !is_leaving(dev));
+        let Some(hwpt) = off else { return };
+        let Ok(slot) = domains.slot_mut(&hwpt) else {
+            // It cannot be removed while a group is on it.
+            warn_on!(true);
+            return;
         };
-        slot.groups -= 1;
-        if slot.groups > 0 || !slot.is_auto {
-            return false;
+        slot.groups = slot.groups.saturating_sub(1);
+        if slot.groups > 0 || !hwpt.is_auto() {
+            return;
         }
-        let id = slot.id;
-        self.empty_domain(&slot.domain);
-        domains.list.retain(|slot| slot.id != id);
-        true
+        retire(&hwpt);
+        self.empty_domain(hwpt.domain());
+        domains.remove(&hwpt);
     }
 
     /// Whether every domain enforces snooping.
@@ -362,7 +388,7 @@ impl IoPagetable {
     /// `EINTR`.
     pub(crate) fn all_enforce_snoop(&self) -> Result<bool> {
         let domains = self.domains.read_killable()?;
-        let mut domains = domains.list.iter().map(|slot| &slot.domain);
+        let mut domains = domains.list.iter().map(|slot| slot.domain());
         Ok(domains.all(|domain| domain.enforces_snoop()))
     }
 
@@ -373,7 +399,10 @@ impl IoPagetable {
     /// `EINTR`.
     pub(crate) fn pgsizes(&self) -> Result<u64> {
         let domains = self.domains.read_killable()?;
-        let bitmaps = domains.list.iter().map(|slot| slot.domain.pgsize_bitmap());
+        let bitmaps = domains
+            .list
+            .iter()
+            .map(|slot| slot.domain().pgsize_bitmap());
         let common = bitmaps.fold(u64::MAX, |common, bitmap| common & bitmap);
         Ok(usable_pgsizes(common, PAGE_SIZE as u64))
     }
@@ -393,18 +422,18 @@ impl Regions {
     /// Of a device that nothing has to be left out for: the space has it already, or will not yet.
     fn of_resident(dev: &OwnedDevice) -> Result<Self> {
         Ok(Self {
-            reserved: KVec::new(),
-            ..Self::of(&[Newcomer { id: 0, dev }])?
+            reserved: KVVec::new(),
+            ..Self::of(&[dev])?
         })
     }
 
-    fn of(newcomers: &[Newcomer<'_>]) -> Result<Self> {
-        let mut reserved = KVec::new();
+    fn of(newcomers: &[&OwnedDevice]) -> Result<Self> {
+        let mut reserved = KVVec::new();
         let mut window = Window::None;
         for newcomer in newcomers {
-            for region in newcomer.dev.reserved_regions()? {
+            for region in newcomer.reserved_regions()? {
                 window.learn(&region);
-                reserved.push((newcomer.id, region.range()), GFP_KERNEL_ACCOUNT)?;
+                reserved.push((newcomer.device(), region.range()), GFP_KERNEL_ACCOUNT)?;
             }
         }
         Ok(Self { reserved, window })

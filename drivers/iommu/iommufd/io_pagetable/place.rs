@@ -83,7 +83,7 @@ impl IoPagetable {
         let domains = self.domains.read_killable()?;
         let (range, _) = self.reserve_at(&domains, &place, spare)?;
         let mut slots = domains.list.iter();
-        let entered = slots.try_for_each(|slot| memory.enter(&domains, &slot.domain, range, prot));
+        let entered = slots.try_for_each(|slot| memory.enter(&domains, slot.domain(), range, prot));
         if let Err(e) = entered {
             // Out of the domains that it is in, before somebody else gets the range.
             drop(memory);
@@ -177,7 +177,7 @@ impl IoPagetable {
         let mut domains = self.domains.write_killable()?;
         self.check_alive()?;
         let reserved = domains.reserved.iter().map(|(_, range)| *range);
-        let mut apertures = domains.list.iter().map(|slot| slot.domain.aperture());
+        let mut apertures = domains.list.iter().map(|slot| slot.domain().aperture());
         if reserved.clone().any(|range| allowed.overlaps(range))
             || !allowed.lie_in(self.window)
             || !apertures.all(|aperture| aperture.is_none_or(|aperture| allowed.lie_in(aperture)))

@@ -105,6 +105,11 @@ impl<'a> BoundDevice<'a> {
         self.dev.name()
     }
 
+    /// The device itself.
+    pub(crate) fn device(&self) -> DeviceRef {
+        DeviceRef(ARef::from(self.dev))
+    }
+
     /// The device's group.
     pub(crate) fn group(&self) -> &IommuGroup {
         &self.group
@@ -164,6 +169,22 @@ fn capable(dev: &Device, cap: bindings::iommu_cap) -> bool {
     unsafe { bindings::device_iommu_capable(raw_device(dev), cap) }
 }
 
+/// A reference to a device: what it is, whoever owns it.
+#[derive(Clone)]
+pub(crate) struct DeviceRef(ARef<Device>);
+
+impl DeviceRef {
+    /// The name of the device, such as its PCI address.
+    pub(crate) fn name(&self) -> &CStr {
+        self.0.name()
+    }
+
+    /// Whether the two are the same device.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        core::ptr::eq(&*self.0, &*other.0)
+    }
+}
+
 /// A device whose group's DMA we own.
 ///
 /// # Invariants
@@ -190,9 +211,9 @@ impl OwnedDevice {
         raw_device(&self.dev)
     }
 
-    /// The name of the device, such as its PCI address.
-    pub(crate) fn name(&self) -> &CStr {
-        self.dev.name()
+    /// The device itself.
+    pub(crate) fn device(&self) -> DeviceRef {
+        DeviceRef(self.dev.clone())
     }
 
     /// Whether the device's IOMMU can make all its DMA snoop.

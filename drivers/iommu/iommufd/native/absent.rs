@@ -4,7 +4,6 @@
 //! hardware has no such thing, or that an object is not there because nothing can make one.
 
 use super::{
-    hwpt::device,
     uapi::*,
     Command,
     Reply, //
@@ -27,7 +26,7 @@ const MOST: u32 = 1 << 19;
 
 fn check_hwpt(ctx: &Context, id: u32) -> Result {
     match ctx.get(id) {
-        Some(Object::Hwpt(_)) => Ok(()),
+        Some(Object::Hwpt(..)) => Ok(()),
         _ => Err(ENOENT),
     }
 }
@@ -87,7 +86,7 @@ impl Command for FaultAlloc {
 impl Command for ViommuAlloc {
     fn run(self, ctx: &Context, _reply: &Reply) -> Result {
         if self.flags == 0 && self.type_ != 0 {
-            device(ctx, self.dev_id)?;
+            ctx.device(self.dev_id)?;
         }
         Err(EOPNOTSUPP)
     }

@@ -74,7 +74,7 @@ fn check_extension(ctx: &Context, extension: u32) -> Result<isize> {
         VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU | VFIO_UNMAP_ALL => isize::from(!ctx.is_no_iommu()),
         VFIO_NOIOMMU_IOMMU => isize::from(cfg!(CONFIG_VFIO_NOIOMMU)),
         VFIO_DMA_CC_IOMMU => {
-            let (_, ioas) = ctx.container_ioas()?;
+            let ioas = ctx.container_ioas()?;
             isize::from(ioas.all_enforce_snoop()?)
         }
         _ => 0,
@@ -89,7 +89,7 @@ fn set_iommu(ctx: &Context, kind: u32) -> Result<isize> {
             }
         }
         VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU if !ctx.is_no_iommu() => {
-            let (_, ioas) = ctx.container_ioas()?;
+            let ioas = ctx.container_ioas()?;
             if kind == VFIO_TYPE1_IOMMU {
                 ioas.set_large_pages(false)?;
             }
@@ -104,13 +104,13 @@ fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if cmd.is_short() || cmd.flags & !VfioMap::ACCESS != 0 {
         return Err(EINVAL);
     }
-    let (id, ioas) = ctx.container_ioas()?;
+    let ioas = ctx.container_ioas()?;
     if cmd.flags & VfioMap::ACCESS == 0 {
         return Err(EINVAL);
     }
     cmd.vaddr.checked_add(cmd.size).ok_or(EOVERFLOW)?;
     let wanted = Map {
-        ioas_id: id,
+        ioas_id: ioas.id(),
         source: Source::User(cmd.vaddr),
         length: cmd.size,
         iova: Some(cmd.iova),
@@ -126,7 +126,7 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if cmd.is_short() || cmd.flags & !VFIO_DMA_UNMAP_FLAG_ALL != 0 {
         return Err(EINVAL);
     }
-    let (id, ioas) = ctx.container_ioas()?;
+    let ioas = ctx.container_ioas()?;
     let range = if cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL == 0 {
         match IovaRange::with_len(cmd.iova, cmd.size) {
             Ok(range) => range,
@@ -149,7 +149,7 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     }
     // What was unmapped is said in any case, even if it was nothing.
     user::write_u64(arg, SIZE, 0)?;
-    let unmapped = trace::unmap(id, cmd.iova, cmd.size, || {
+    let unmapped = trace::unmap(ioas.id(), cmd.iova, cmd.size, || {
         ioas.unmap(range).map_err(|e| match e {
             // An end of the range cuts an area.
             e if e == EINVAL => ENOENT,
@@ -166,7 +166,7 @@ fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if (argsz as usize) < MIN {
         return Err(EINVAL);
     }
-    let (_, ioas) = ctx.container_ioas()?;
+    let ioas = ctx.container_ioas()?;
     let chain = capabilities(&ioas)?;
     let needed = size_of::<VfioInfo>() + chain.len();
     let mut info = VfioInfo {

@@ -12,8 +12,16 @@ use crate::{
         Context,
         Object, //
     },
-    group::Group,
-    hwpt::Hwpt,
+    group::Idev,
+    hwpt::{
+        Hwpt,
+        Kind, //
+    },
+    io_pagetable::attach::NewHwpt,
+    ioas::{
+        Ioas,
+        IoasUser, //
+    },
     kapi::user,
 };
 use kernel::{
@@ -22,14 +30,6 @@ use kernel::{
     types::ScopeGuard,
     uaccess::UserPtr, //
 };
-
-/// The group of the device `id`, which knows the device by that id.
-pub(super) fn device(ctx: &Context, id: u32) -> Result<Arc<Group>> {
-    match ctx.get(id) {
-        Some(Object::Device(group)) => Ok(group),
-        _ => Err(ENOENT),
-    }
-}
 
 impl HwptAlloc {
     /// # Errors
@@ -47,14 +47,42 @@ impl HwptAlloc {
         Ok(())
     }
 
+    /// Makes the domain that is asked for, under the id in the answer.
+    fn add_to(
+        &self,
+        ctx: &Context,
+        ioas: &Arc<Ioas>,
+        idev: &Arc<Idev>,
+    ) -> Result<(Arc<Hwpt>, IoasUser)> {
+        let new = NewHwpt {
+            id: self.out_hwpt_id,
+            flags: self.flags & !IOMMU_HWPT_FAULT_ID_VALID,
+            kind: if self.flags & IOMMU_HWPT_ALLOC_NEST_PARENT != 0 {
+                Kind::NestParent
+            } else {
+                Kind::Manual
+            },
+        };
+        idev.group().with_device(idev, |dev, seat| {
+            if self.flags != 0 && !dev.has_domain_flags() {
+                return Err(EOPNOTSUPP);
+            }
+            let seat = seat.filter(|_| dev.has_interrupts());
+            let before = seat.map(|seat| &**seat.domain());
+            ioas.add_hwpt(new, dev, before, || ctx.use_ioas(ioas))
+        })
+    }
+
     /// A domain inside a domain: no IOMMU driver is asked for it yet.
     ///
     /// # Errors
     ///
     /// `EINVAL`: the outer one was not made for it. `EOPNOTSUPP`, if it was or the IOMMU cannot.
-    fn refuse_nested(&self, group: &Group, parent: &Hwpt) -> Result {
+    fn refuse_nested(&self, idev: &Arc<Idev>, parent: &Hwpt) -> Result {
         const PASSED_ON: u32 = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
-        let can_nest = group.with_device(self.dev_id, |dev, _| Ok(dev.can_nest()))?;
+        let can_nest = idev
+            .group()
+            .with_device(idev, |dev, _| Ok(dev.can_nest()))?;
         if self.flags & !PASSED_ON != 0 || self.data_len == 0 || !can_nest {
             return Err(EOPNOTSUPP);
         }
@@ -74,38 +102,25 @@ impl Command for HwptAlloc {
         if (self.data_type == 0) != (self.data_len == 0) {
             return Err(EINVAL);
         }
-        let group = device(ctx, self.dev_id)?;
-        match ctx.get(self.pt_id) {
-            Some(Object::Ioas(_)) => {}
-            Some(Object::Hwpt(parent)) => return self.refuse_nested(&group, &parent),
+        let idev = ctx.device(self.dev_id)?;
+        let ioas = match ctx.get(self.pt_id) {
+            Some(Object::Ioas(ioas)) => ioas,
+            Some(Object::Hwpt(parent, _)) => return self.refuse_nested(&idev, &parent),
             Some(Object::Device(_) | Object::Access(_)) | None => return Err(EINVAL),
-        }
+        };
         self.check_for_paging()?;
-        let ioas = ctx.use_ioas(self.pt_id).map_err(|_| EINVAL)?;
-        let is_nest_parent = self.flags & IOMMU_HWPT_ALLOC_NEST_PARENT != 0;
-        let hwpt = Hwpt::new(ioas.clone(), is_nest_parent)?;
         let id = ctx.reserve_id()?;
         self.out_hwpt_id = id.number();
-        group.with_device(self.dev_id, |dev, seat| {
-            if self.flags != 0 && !dev.has_domain_flags() {
-                return Err(EOPNOTSUPP);
-            }
-            let for_driver = self.flags & !IOMMU_HWPT_FAULT_ID_VALID;
-            let seat = seat.filter(|_| dev.has_interrupts());
-            let before = seat.map(|seat| &**seat.domain());
-            ioas.add_domain(id.number(), dev, for_driver, before)
-        })?;
-        let undo = ScopeGuard::new(|| {
-            // It is there, and nobody else knows of it.
-            let _ = ioas.remove_domain(self.out_hwpt_id);
-        });
+        let (hwpt, user) = self.add_to(ctx, &ioas, &idev)?;
+        // Nobody else knows of it until it has its id.
+        let undo = ScopeGuard::new(|| ioas.withdraw_hwpt(&hwpt));
         if self.flags & IOMMU_HWPT_FAULT_ID_VALID != 0 {
             // There are no fault queues, so there is none of that id.
             return Err(ENOENT);
         }
         reply.write(&self)?;
-        id.publish(Object::Hwpt(hwpt))?;
         undo.dismiss();
+        id.give_to(Object::Hwpt(hwpt, ioas), Some(user));
         Ok(())
     }
 }
@@ -118,8 +133,8 @@ impl Command for HwInfo {
         if self.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE == 0 {
             self.data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
         }
-        let group = device(ctx, self.dev_id)?;
-        let (info, has_ats) = group.with_device(self.dev_id, |dev, _| {
+        let idev = ctx.device(self.dev_id)?;
+        let (info, has_ats) = idev.group().with_device(&idev, |dev, _| {
             Ok((
                 dev.iommu_info(self.data_type)?,
                 dev.can_cache_translations(),

@@ -39,10 +39,10 @@ impl Command for IoasAlloc {
             return Err(EOPNOTSUPP);
         }
         let id = ctx.reserve_id()?;
-        let ioas = Ioas::new(IovaRange::ALL, false)?;
+        let ioas = Ioas::new(id.number(), IovaRange::ALL, false)?;
         self.out_ioas_id = id.number();
         reply.write(&self)?;
-        id.publish(Object::Ioas(ioas))?;
+        id.give_to(Object::Ioas(ioas), None);
         Ok(())
     }
 }

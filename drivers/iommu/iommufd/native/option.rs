@@ -81,14 +81,14 @@ impl Command for VfioIoas {
         }
         match u32::from(self.op) {
             IOMMU_VFIO_IOAS_GET => {
-                self.ioas_id = ctx.container_ioas()?.0;
+                self.ioas_id = ctx.container_ioas()?.id();
                 reply.write(&self)
             }
             IOMMU_VFIO_IOAS_SET => {
-                ctx.ioas(self.ioas_id)?;
-                ctx.set_container_ioas(self.ioas_id)
+                let ioas = ctx.ioas(self.ioas_id)?;
+                ctx.set_container_ioas(Some(ioas))
             }
-            IOMMU_VFIO_IOAS_CLEAR => ctx.set_container_ioas(0),
+            IOMMU_VFIO_IOAS_CLEAR => ctx.set_container_ioas(None),
             _ => Err(EOPNOTSUPP),
         }
     }

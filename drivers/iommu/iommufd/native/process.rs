@@ -9,21 +9,12 @@ use super::{
 };
 use crate::{
     context::Context,
-    ioas::Ioas,
     kapi::{
         account::Takeover,
         task, //
     },
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
-
-/// All address spaces, in the order of their ids.
-fn spaces(ctx: &Context) -> impl Iterator<Item = Arc<Ioas>> + '_ {
-    (1..ctx.id_limit()).filter_map(|id| ctx.ioas(id).ok())
-}
+use kernel::prelude::*;
 
 impl Command for IoasChangeProcess {
     fn run(self, ctx: &Context, _reply: &Reply) -> Result {
@@ -32,12 +23,12 @@ impl Command for IoasChangeProcess {
         }
         let _alone = ctx.move_charges()?;
         let mut takeover = Takeover::by_current()?;
-        let noted = spaces(ctx).try_for_each(|ioas| {
+        let noted = ctx.spaces().try_for_each(|ioas| {
             task::breathe()?;
             ioas.note_charges(&mut takeover)
         });
         let result = noted.and_then(|()| takeover.pay());
-        for ioas in spaces(ctx) {
+        for ioas in ctx.spaces() {
             ioas.finish_charges(&mut takeover);
         }
         result
