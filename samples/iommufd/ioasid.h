@@ -68,6 +68,7 @@ static inline int vfio_detach(int device)
 	return call(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach);
 }
 
+/* Before a device is bound or an IOASID allocated, the extension needs IOMMU_EXT_EXPLICIT. */
 static inline int iommu_check_extension(int iommufd, unsigned long extension)
 {
 	return call(iommufd, IOMMU_CHECK_EXTENSION, (void *)extension);

@@ -121,6 +121,9 @@ pub(crate) struct Objects {
     table: IdTable<Entry>,
     /// Whether memory counts against the limit of the process. Set while there are no objects.
     per_process: AtomicFlag,
+    /// Whether a device was bound or an IOASID allocated: no program of VFIO's has either before
+    /// there is a container.
+    knows_ioasids: AtomicFlag,
     /// The devices whose driver gave userspace another name for them.
     #[pin]
     cookies: Mutex<KVVec<(u64, Arc<Idev>)>>,
@@ -209,6 +212,7 @@ impl Objects {
             pin_init!(Self {
                 table <- IdTable::new(),
                 per_process: AtomicFlag::new(false),
+                knows_ioasids: AtomicFlag::new(false),
                 cookies <- new_mutex!(KVVec::new(), "iommufd_cookies"),
                 groups <- new_mutex!(KVVec::new(), "iommufd_groups"),
                 container <- new_mutex!(Container::default(), "iommufd_container"),
@@ -459,6 +463,18 @@ impl Objects {
         }
         container.no_iommu = true;
         Ok(())
+    }
+
+    /// Notes that a device was bound or an IOASID allocated.
+    pub(crate) fn note_ioasids(&self) {
+        self.knows_ioasids.store(true, Relaxed);
+    }
+
+    /// Whether a plain number that comes with `IOMMU_CHECK_EXTENSION` is one. If not, the call is
+    /// that of a container by the same number, which has no argument.
+    pub(crate) fn takes_plain_extensions(&self) -> bool {
+        let container = self.container.lock();
+        container.ioas.is_none() && !container.no_iommu && self.knows_ioasids.load(Relaxed)
     }
 
     /// Whether the container is for devices without an IOMMU.

@@ -76,6 +76,7 @@ impl Device {
             idev,
             ctx: ctx.clone(),
         };
+        ctx.note_ioasids();
         Ok(KBox::write(room, device))
     }
 

@@ -143,6 +143,7 @@ pub(crate) fn alloc(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let number = id.number();
     let ioas = Ioas::new(number, window, enforce_snoop)?;
     id.give_to(Object::Ioas(ioas), None);
+    ctx.note_ioasids();
     Ok(number as isize)
 }
 

@@ -140,7 +140,7 @@ impl MiscDevice for Context {
             cmd if native::container::is_for_container(cmd, arg) => {
                 native::container::ioctl(&ctx, cmd, arg)
             }
-            uapi::IOMMU_CHECK_EXTENSION => Ok(check_extension(arg)),
+            uapi::IOMMU_CHECK_EXTENSION => Ok(check_extension(&ctx, arg)),
             uapi::IOMMU_DEVICE_GET_INFO => device::get_info(&ctx, ptr),
             uapi::IOMMU_IOASID_ALLOC => ioas::alloc(&ctx, ptr),
             uapi::IOMMU_IOASID_FREE => ioas::free(&ctx, ptr),
@@ -168,17 +168,19 @@ impl MiscDevice for Context {
     }
 }
 
-/// `IOMMU_CHECK_EXTENSION`: 1 exactly where the feature works.
-fn check_extension(number: usize) -> isize {
-    let known = match u32::try_from(number) {
-        Ok(number) => matches!(
-            number,
-            uapi::IOMMU_EXT_MAP_TYPE1V2
-                | uapi::IOMMU_EXT_DMA_NO_SNOOP
-                | uapi::IOMMU_EXT_MULTIDEV_GROUP
-                | uapi::IOMMU_EXT_IOVA_WINDOW
-        ),
-        Err(_) => false,
+/// `IOMMU_CHECK_EXTENSION`: 1 exactly where the feature works. A container's program, which asks
+/// for the version of its calls by the same number and with no argument, has to get 0.
+fn check_extension(ctx: &Context, arg: usize) -> isize {
+    let Ok(asked) = u32::try_from(arg) else {
+        return 0;
     };
-    isize::from(known)
+    let number = asked & !uapi::IOMMU_EXT_EXPLICIT;
+    let known = matches!(
+        number,
+        uapi::IOMMU_EXT_MAP_TYPE1V2
+            | uapi::IOMMU_EXT_DMA_NO_SNOOP
+            | uapi::IOMMU_EXT_MULTIDEV_GROUP
+            | uapi::IOMMU_EXT_IOVA_WINDOW
+    );
+    isize::from(known && (asked != number || ctx.takes_plain_extensions()))
 }

@@ -21,6 +21,7 @@ static void fuzz_bind(struct fuzz *f)
 	device->context = c;
 	device->id = id;
 	context_of(f, c)->kinds[id] = DEVICE;
+	context_of(f, c)->knows_ioasids = true;
 }
 
 /* To a space, or to a domain; from one to another, or from none. */

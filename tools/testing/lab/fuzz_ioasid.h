@@ -9,7 +9,12 @@ static void fuzz_extension(struct fuzz *f)
 {
 	unsigned int c = pick_context(f), number = pick(&f->input, 16);
 	bool known = number == 1 || number == 2 || number == 4 || number == 9;
+	const struct context *context = context_of(f, c);
 
+	if (one_in(&f->input, 2))
+		number |= IOMMU_EXT_EXPLICIT;
+	else
+		known = known && context->knows_ioasids && !context->container;
 	foreseen(f, "CHECK_EXTENSION", iommu_check_extension(f->fds[c], number), known);
 }
 
@@ -65,7 +70,8 @@ static void fuzz_alloc(struct fuzz *f)
 	if (one_in(&f->input, 30))
 		arg.type = pick(&f->input, 4);
 	got = call(f->fds[c], IOMMU_IOASID_ALLOC, &arg);
-	foreseen(f, "ALLOC", got, foresee_alloc(f, c, &arg));
+	if (foreseen(f, "ALLOC", got, foresee_alloc(f, c, &arg)) && got > 0)
+		context_of(f, c)->knows_ioasids = true;
 }
 
 static void fuzz_free(struct fuzz *f)

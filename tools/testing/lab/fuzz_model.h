@@ -57,6 +57,7 @@ struct context {
 	struct hwpt hwpts[MODEL_IDS + 1];
 	int container;		/* the space that stands for a VFIO container, or 0 */
 	bool per_process;
+	bool knows_ioasids;	/* had a device bound, or an IOASID allocated */
 	struct memory memory[MODEL_IDS * MODEL_AREAS];
 	long pinned;
 };

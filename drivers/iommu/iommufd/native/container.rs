@@ -4,7 +4,8 @@
 //!
 //! They work on one address space of the context. Three have the numbers of calls in
 //! `<linux/iommu.h>`: two of those take a small number here and a pointer there, which tells them
-//! apart; the third answers the same.
+//! apart. The third, `VFIO_GET_API_VERSION`, takes nothing here, and is served where
+//! `IOMMU_CHECK_EXTENSION` is.
 
 use super::map::{
     map,

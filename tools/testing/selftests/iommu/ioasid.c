@@ -4,6 +4,7 @@
  * device: results, and every errno.
  */
 #include "ioasid_space.h"
+#include "leftover.h"
 
 /* --- what does not concern one address space ------------------------------- */
 
@@ -25,6 +26,27 @@ TEST_F(space, check_extension)
 		EXPECT_EQ(0, iommu_check_extension(self->fd, numbers[i]))
 			TH_LOG("for %lu", numbers[i]);
 	}
+	expect_extensions(_metadata, self->fd, true);
+}
+
+/* A new context may be a VFIO container to be; whoever allocates an IOASID knows better. */
+TEST_F(space, check_extension_of_a_new_context)
+{
+	struct iommu_ioasid_alloc wrong = { .argsz = sizeof(wrong) };
+	int fd = open_iommufd(), ioasid;
+
+	ASSERT_LE(0, fd);
+	expect_extensions(_metadata, fd, false);
+	/* A call that fails changes nothing. */
+	EXPECT_ERRNO(EINVAL, call(fd, IOMMU_IOASID_ALLOC, &wrong));
+	EXPECT_ERRNO(ENOENT, ioasid_free(fd, 1));
+	expect_extensions(_metadata, fd, false);
+	ioasid = ioasid_alloc(fd, 64);
+	ASSERT_LT(0, ioasid);
+	expect_extensions(_metadata, fd, true);
+	ASSERT_OK(ioasid_free(fd, ioasid));
+	expect_extensions(_metadata, fd, true);
+	close(fd);
 }
 
 /* Numbers that any dialect of this file may serve, now or in time. */

@@ -4,6 +4,7 @@
  * it for DMA is for ioasid_dma.c to see.
  */
 #include "ioasid_utils.h"
+#include "leftover.h"
 
 /* --- before and at bind ------------------------------------------------------ */
 
@@ -86,6 +87,26 @@ TEST_F(unbound, bind_once)
 	EXPECT_EQ(1, ioasid_alloc(other, 64));
 	EXPECT_EQ(2, ioasid_alloc(self->fd, 64));
 	close(other);
+}
+
+/* Open, bind, ask, allocate: plain numbers will do from the bind on. */
+TEST_F(unbound, check_extension_once_bound)
+{
+	struct iommu_device_info *info;
+	int id;
+
+	EXPECT_ERRNO(ENOENT, device_get_info(self->fd, 1, &info));
+	EXPECT_ERRNO(EINVAL, vfio_bind(self->edu.fd, -1));
+	expect_extensions(_metadata, self->fd, false);
+	id = vfio_bind(self->edu.fd, self->fd);
+	ASSERT_LT(0, id);
+	expect_extensions(_metadata, self->fd, true);
+	ASSERT_OK(device_get_info(self->fd, id, &info));
+	free(info);
+	expect_extensions(_metadata, self->fd, true);
+	EXPECT_LT(0, ioasid_alloc(self->fd, 64));
+	edu_close(&self->edu);
+	expect_extensions(_metadata, self->fd, true);
 }
 
 TEST_F(unbound, one_owner_at_a_time)

@@ -5,6 +5,7 @@
  */
 #include "books.h"
 #include "container_calls.h"
+#include "leftover.h"
 #include "sources.h"
 
 #define TEST_PAGES 16
@@ -59,6 +60,62 @@ TEST_F(container, before_there_is_a_group)
 	EXPECT_ERRNO(ENOTTY, call(self->fd, VFIO_IOMMU_DIRTY_PAGES, &info));
 	/* With a pointer these numbers are other calls. */
 	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_SET_IOMMU, &info));
+}
+
+/* The version, as programs ask for it: without an argument. */
+static void expect_version(struct __test_metadata *_metadata, int fd)
+{
+	char target[64];
+	int ends[2];
+
+	EXPECT_EQ(VFIO_API_VERSION, ioctl(fd, VFIO_GET_API_VERSION));
+	EXPECT_EQ(NULL, getenv("NOTHING"));
+	EXPECT_EQ(VFIO_API_VERSION, ioctl(fd, VFIO_GET_API_VERSION));
+	EXPECT_LT(0, readlink("/proc/self/exe", target, 9));
+	EXPECT_EQ(VFIO_API_VERSION, ioctl(fd, VFIO_GET_API_VERSION));
+	ASSERT_OK(pipe(ends));
+	for (unsigned int count = 1; count <= 16; count++) {
+		EXPECT_EQ(count, write(ends[1], "0123456789abcdef", count));
+		EXPECT_EQ(VFIO_API_VERSION, ioctl(fd, VFIO_GET_API_VERSION));
+	}
+	close(ends[0]);
+	close(ends[1]);
+	expect_extensions(_metadata, fd, false);
+}
+
+/* As a container it is one to the end, whatever else it is used for. */
+TEST_F(container, version_whatever_the_register_holds)
+{
+	struct iommu_vfio_ioas space = { .size = sizeof(space), .op = IOMMU_VFIO_IOAS_SET };
+
+	expect_version(_metadata, self->fd);
+	ASSERT_OK(join(self->group, self->fd));
+	expect_version(_metadata, self->fd);
+	ASSERT_OK(CALL(VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU));
+	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.address);
+	ASSERT_LE(0, self->edu.fd);
+	expect_version(_metadata, self->fd);
+	space.ioas_id = ioasid_alloc(self->fd, 64);
+	ASSERT_LT(0, (int)space.ioas_id);
+	expect_version(_metadata, self->fd);
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &space));
+	expect_version(_metadata, self->fd);
+}
+
+TEST_F(container, version_with_a_space_of_choice)
+{
+	struct iommu_vfio_ioas space = { .size = sizeof(space), .op = IOMMU_VFIO_IOAS_SET };
+
+	space.ioas_id = ioas_alloc(self->fd);
+	expect_version(_metadata, self->fd);
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &space));
+	expect_version(_metadata, self->fd);
+	EXPECT_LT(0, ioasid_alloc(self->fd, 64));
+	expect_version(_metadata, self->fd);
+	/* No container any more. */
+	space.op = IOMMU_VFIO_IOAS_CLEAR;
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &space));
+	expect_extensions(_metadata, self->fd, true);
 }
 
 /* What QEMU and DPDK do, one after the other. */

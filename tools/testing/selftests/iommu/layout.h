@@ -38,6 +38,7 @@ CHECK(sizeof(struct vfio_iommu_type1_dma_map) == 32);
 CHECK(offsetof(struct vfio_iommu_type1_dma_unmap, data) == 24);
 
 CHECK(IOMMU_CHECK_EXTENSION == 0x3b64);
+CHECK(IOMMU_EXT_EXPLICIT == 0x80000000);
 CHECK(IOMMU_DEVICE_GET_INFO == 0x3b65);
 CHECK(IOMMU_IOASID_ALLOC == 0x3b66);
 CHECK(IOMMU_IOASID_FREE == 0x3b67);
