@@ -19,13 +19,13 @@ use crate::{
     iova::IovaRange,
     kapi::{
         device::{
+            unsafe_interrupts_are_allowed,
             BoundDevice,
             OwnedDevice, //
         },
         domain::Domain,
         user, //
     },
-    module_parameters,
     uapi::*,
 };
 use core::mem::size_of;
@@ -64,7 +64,7 @@ impl Device {
             Some(cookie) => Some(ctx.add_cookie(cookie, idev.clone())?),
             None => None,
         };
-        let msi_may_leak = *module_parameters::allow_unsafe_interrupts.value_ref();
+        let msi_may_leak = unsafe_interrupts_are_allowed();
         idev.group().bind(&idev, dev, ctx, msi_may_leak)?;
         // Nothing fails from here on: what was done so far is undone when the device is dropped.
         id.give_to(Object::Device(idev.clone()), None);

@@ -2,7 +2,8 @@
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
- * for more is in files of its own: leaf.c, bar.c, unpin.c.
+ * for more is in files of its own: leaf.c, bar.c, params.c,
+ * unpin.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -57,6 +58,8 @@ int iommufd_bar_address(struct dma_buf_attachment *attach, struct phys_vec *bar)
 void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);
 bool iommufd_enforce_cache_coherency(struct iommu_domain *domain);
+/* The parameter allow_unsafe_interrupts, as it is at this moment. */
+bool iommufd_unsafe_interrupts_are_allowed(void);
 bool iommufd_has_interrupts(struct device *dev);
 bool iommufd_has_domain_flags(struct device *dev);
 bool iommufd_can_nest(struct device *dev);

@@ -88,12 +88,6 @@ module! {
     // it when the node is opened. The second has the number of `MINOR`.
     alias: ["devname:iommu", "char-major-10-249"],
     imports_ns: ["DMA_BUF", "IOMMUFD_INTERNAL"],
-    params: {
-        allow_unsafe_interrupts: bool {
-            default: false,
-            description: "Accept devices whose interrupts no hardware isolates",
-        },
-    },
 }
 
 /// The node's minor number, one of those for local use. It is fixed so that the node can be there

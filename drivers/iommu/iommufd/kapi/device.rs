@@ -22,6 +22,13 @@ use kernel::{
     types::Opaque,
 };
 
+/// Whether the administrator accepts devices whose interrupts no hardware isolates. That may
+/// change at any time.
+pub(crate) fn unsafe_interrupts_are_allowed() -> bool {
+    // SAFETY: Has no preconditions.
+    unsafe { sys::iommufd_unsafe_interrupts_are_allowed() }
+}
+
 /// Devices that an IOMMU cannot tell apart, or that can reach each other behind its back.
 ///
 /// # Invariants

@@ -4,6 +4,8 @@
  * how the machine was put together (EXPECT, see tools/testing/vm/iommus), and, where
  * the kernel shows them, by the IOMMU's own registers.
  */
+#include <sys/stat.h>
+
 #include "ioasid_utils.h"
 
 #define MAX_HOLES 4
@@ -273,19 +275,25 @@ TEST_F(machine, registers)
 
 /* --- devices that may send any interrupt ------------------------------------------ */
 
+#define UNSAFE "/sys/module/iommufd/parameters/allow_unsafe_interrupts"
+
 static bool unsafe_interrupts_are_allowed(void)
 {
-	FILE *file = fopen("/proc/cmdline", "r");
-	char line[2048] = "", *word;
-	bool allowed = false;
+	char text[8] = "";
+	int file = open(UNSAFE, O_RDONLY | O_CLOEXEC);
+	ssize_t count = read(file, text, sizeof(text));
 
-	if (file && fgets(line, sizeof(line), file))
-		for (word = strtok(line, "\n "); word; word = strtok(NULL, "\n "))
-			if (!strncmp(word, "iommufd.allow_unsafe_interrupts=", 32))
-				allowed = word[32] == '1';
-	if (file)
-		fclose(file);
-	return allowed;
+	close(file);
+	return count > 0 && text[0] == 'Y';
+}
+
+static bool allow_unsafe_interrupts(bool allowed)
+{
+	int file = open(UNSAFE, O_WRONLY | O_CLOEXEC);
+	bool good = write(file, allowed ? "1" : "0", 1) == 1;
+
+	close(file);
+	return good && unsafe_interrupts_are_allowed() == allowed;
 }
 
 TEST_F(machine, bind_needs_isolated_interrupts)
@@ -302,6 +310,32 @@ TEST_F(machine, bind_needs_isolated_interrupts)
 		EXPECT_EQ(1, ioasid_alloc(self->fd, 48));
 	}
 	close(other);
+}
+
+/* Administrators change their minds: what counts is the moment of the bind. */
+TEST_F(machine, unsafe_interrupts_at_run_time)
+{
+	bool before = unsafe_interrupts_are_allowed(), isolated = self->facts.isolated;
+	struct stat file;
+
+	ASSERT_EQ(0, stat(UNSAFE, &file));
+	EXPECT_EQ(S_IFREG | 0644, file.st_mode);
+	for (unsigned int i = 0; i < 4; i++) {
+		bool allowed = i % 2;
+
+		ASSERT_TRUE(allow_unsafe_interrupts(allowed));
+		EXPECT_EQ(isolated || allowed ? 1 : -EPERM, vfio_bind(self->edu.fd, self->fd))
+			TH_LOG("with %d", allowed);
+		/* What is bound stays so. */
+		EXPECT_TRUE(allow_unsafe_interrupts(false));
+		if (isolated || allowed)
+			EXPECT_LT(0, ioasid_alloc(self->fd, 48));
+		edu_close(&self->edu);
+		close(self->fd);
+		self->fd = open_iommufd();
+		ASSERT_OK(edu_open(&self->edu));
+	}
+	EXPECT_TRUE(allow_unsafe_interrupts(before));
 }
 
 TEST_HARNESS_MAIN

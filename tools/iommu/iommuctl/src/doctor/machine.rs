@@ -58,8 +58,12 @@ fn iommu() -> Finding {
     }
 }
 
-/// Was the module told to do without isolated interrupts? The kernel does not show that.
+/// Was the module told to do without isolated interrupts, or will it be when it is loaded?
 fn unsafe_interrupts_allowed() -> bool {
+    let now = system::text("/sys/module/iommufd/parameters/allow_unsafe_interrupts");
+    if !now.is_empty() {
+        return now.starts_with('Y');
+    }
     let is_yes = |rest: &str| rest.starts_with('=') && !rest.starts_with("=0");
     let after = |text: &str, name: &str| text.split(name).skip(1).any(is_yes);
     after(
