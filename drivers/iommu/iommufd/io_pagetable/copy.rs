@@ -25,7 +25,8 @@ use kernel::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    prelude::*, //
+    prelude::*,
+    warn_on, //
 };
 
 /// Neighbouring parts of memory.
@@ -109,43 +110,66 @@ impl IoPagetable {
         place: Place,
         prot: Prot,
     ) -> Result<(IovaRange, u64)> {
+        let checked = parts.check(prot);
         let mut spares = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
-        for _ in &parts.list {
-            spares.push(Spare::new()?, GFP_KERNEL_ACCOUNT)?;
-        }
+        // Before the locks, so that it is dropped after them: each may be the last of its memory.
         let mut copied = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
-        let domains = self.domains.read_killable()?;
-        self.check_alive()?;
-        let usable = self.usable_for(&domains, &place)?;
-        let mut space = self.space.lock();
-        let range = self.find(&mut space, &domains, &usable, &place)?;
-        if let Err(e) = parts.check(prot) {
-            // Maybe it was chosen.
-            space.areas.release(range);
-            return Err(e);
-        }
-        let mut next = range.first();
+        let mut next = 0;
         for (len, part) in parts.list {
+            spares.push(Spare::new()?, GFP_KERNEL_ACCOUNT)?;
             let area = IovaRange::with_len(next, len)?;
             let mapping = Mapping::Part(part.with(prot));
             copied.push(Copied { area, mapping }, GFP_KERNEL_ACCOUNT)?;
             next = next.wrapping_add(len);
         }
-        for (copy, spare) in copied.iter().zip(spares) {
-            // All of the range is free.
-            let _ = space.areas.reserve(copy.area, spare);
-        }
-        drop(space);
+        let domains = self.domains.read_killable()?;
+        self.check_alive()?;
+        let range = self.reserve_copies(&domains, &place, &mut copied, spares, checked)?;
         let filled = fill(&domains, &copied);
         let runs = copied.iter().map(|copy| copy.mapping.run_count()).sum();
         let mut space = self.space.lock();
-        for copy in copied {
-            match filled {
-                Ok(()) => space.publish(copy.area, copy.mapping),
-                Err(_) => space.areas.release(copy.area),
+        if let Err(e) = filled {
+            for copy in &copied {
+                space.areas.release(copy.area);
             }
+            return Err(e);
         }
-        filled.map(|()| (range, runs))
+        for copy in copied {
+            space.publish(copy.area, copy.mapping);
+        }
+        Ok((range, runs))
+    }
+
+    /// Finds a place for all of `copied`, whose areas begin at 0, and moves them there, unless it
+    /// was `checked` that they cannot be mapped.
+    fn reserve_copies(
+        &self,
+        domains: &Domains,
+        place: &Place,
+        copied: &mut [Copied],
+        spares: KVVec<Spare<Mapping>>,
+        checked: Result,
+    ) -> Result<IovaRange> {
+        let usable = self.usable_for(domains, place)?;
+        let mut space = self.space.lock();
+        let range = self.find(&mut space, domains, &usable, place)?;
+        let moved = checked.and_then(|()| {
+            copied.iter_mut().try_for_each(|copy| {
+                let first = range.first().wrapping_add(copy.area.first());
+                copy.area = IovaRange::with_len(first, copy.area.len())?;
+                Ok(())
+            })
+        });
+        if let Err(e) = moved {
+            // Maybe it was chosen.
+            space.areas.release(range);
+            return Err(e);
+        }
+        for (copy, spare) in copied.iter().zip(spares) {
+            // All of the range is free.
+            warn_on!(space.areas.reserve(copy.area, spare).is_err());
+        }
+        Ok(range)
     }
 }
 

@@ -4,12 +4,18 @@
 //!
 //! C header: [`include/linux/sched/user.h`](srctree/include/linux/sched/user.h)
 
-use crate::sys;
+use crate::{
+    kapi::task,
+    sys, //
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
     error::to_result,
-    mm::Mm,
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
     page::PAGE_SHIFT,
     prelude::*,
     sync::{
@@ -20,6 +26,7 @@ use kernel::{
         },
         Arc, //
     },
+    warn_on, //
 };
 
 /// Who pays for pinned memory: a process's address space and its user.
@@ -105,7 +112,9 @@ impl Payer {
 
     fn unlock_for_process(&self, npages: isize) {
         // What a process that is gone had locked went with it.
-        if let Some(_alive) = self.mm.mmget_not_zero() {
+        if let Some(alive) = self.mm.mmget_not_zero() {
+            // If it ends meanwhile, it is not for us to take it down.
+            let _alive = MmWithUser::into_mmput_async(alive);
             // Taking back cannot fail.
             let _ = self.lock_for_process(npages, false);
         }
@@ -191,6 +200,18 @@ impl Charge {
         self.packed >> Self::FLAG_BITS
     }
 
+    /// Takes over what `other` is for, if the two differ in nothing else.
+    fn absorb(&mut self, other: &mut Self) -> bool {
+        let flags = (1 << Self::FLAG_BITS) - 1;
+        let is_alike =
+            Arc::ptr_eq(&self.payer, &other.payer) && (self.packed ^ other.packed) & flags == 0;
+        if is_alike {
+            // Nothing is left there to be given back.
+            self.packed += core::mem::take(&mut other.packed) & !flags;
+        }
+        is_alike
+    }
+
     /// Cuts off what goes beyond the first `npages`.
     pub(crate) fn cut_off(&mut self, npages: u64) -> Self {
         let more = self.npages().saturating_sub(npages) << Self::FLAG_BITS;
@@ -236,6 +257,10 @@ pub(crate) struct Takeover {
     noted: [u64; Self::KINDS],
     /// What is paid for and not finished with; dropping it gives that back.
     paid: Option<[Charge; Self::KINDS]>,
+    /// What others paid until now, with room for each charge that was noted.
+    old: KVVec<Charge>,
+    /// How many were noted.
+    count: usize,
 }
 
 impl Takeover {
@@ -251,6 +276,8 @@ impl Takeover {
             payer: Payer::current()?,
             noted: [0; Self::KINDS],
             paid: None,
+            old: KVVec::new(),
+            count: 0,
         })
     }
 
@@ -263,14 +290,16 @@ impl Takeover {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: nobody else can come to pay for this.
+    /// `EINVAL`: nobody else can come to pay for this. `ENOMEM`.
     pub(crate) fn note(&mut self, charge: &mut Charge) -> Result {
         if charge.packed & Charge::MOVABLE == 0 {
             return Err(EINVAL);
         }
         if charge.packed & Charge::MARKED == 0 && !charge.payer.is_current() {
-            charge.packed |= Charge::MARKED;
             let noted = self.noted.get_mut(Self::kind(charge)).ok_or(EINVAL)?;
+            self.old.reserve(self.count + 1, GFP_KERNEL_ACCOUNT)?;
+            self.count += 1;
+            charge.packed |= Charge::MARKED;
             *noted = noted.saturating_add(charge.npages());
         }
         Ok(())
@@ -293,7 +322,7 @@ impl Takeover {
     }
 
     /// Finishes with a charge that was noted: it is the current process's from here on, if that
-    /// has paid.
+    /// has paid. Others get theirs back in [`Self::settle`].
     pub(crate) fn finish(&mut self, charge: &mut Charge) {
         if charge.packed & Charge::MARKED == 0 {
             return;
@@ -307,8 +336,25 @@ impl Takeover {
                 payer: self.payer.clone(),
                 packed: charge.packed,
             };
-            // The old payer is uncharged here.
-            *charge = new;
+            self.keep(core::mem::replace(charge, new));
+        }
+    }
+
+    /// Keeps what was charged until the end. An area that was cut in two after it was noted has
+    /// its charge in two pieces, one behind the other: they need the room of one.
+    fn keep(&mut self, mut old: Charge) {
+        let last = self.old.last_mut();
+        if !last.is_some_and(|last| last.absorb(&mut old)) {
+            warn_on!(self.old.push_within_capacity(old).is_err());
+        }
+    }
+
+    /// Gives back what others were charged. That may wait for locks of their processes, so that
+    /// the caller should have none.
+    pub(crate) fn settle(mut self) {
+        while let Some(old) = self.old.pop() {
+            drop(old);
+            task::resched();
         }
     }
 }

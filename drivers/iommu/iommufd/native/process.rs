@@ -21,7 +21,7 @@ impl Command for IoasChangeProcess {
         if self.__reserved != 0 {
             return Err(EOPNOTSUPP);
         }
-        let _alone = ctx.move_charges()?;
+        let alone = ctx.move_charges()?;
         let mut takeover = Takeover::by_current()?;
         let noted = ctx.spaces().try_for_each(|ioas| {
             task::breathe()?;
@@ -31,6 +31,8 @@ impl Command for IoasChangeProcess {
         for ioas in ctx.spaces() {
             ioas.finish_charges(&mut takeover);
         }
+        drop(alone);
+        takeover.settle();
         result
     }
 }
