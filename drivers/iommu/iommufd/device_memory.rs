@@ -28,6 +28,7 @@ use crate::{
 };
 use core::iter;
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     device::Device,
     new_mutex,
     page::{
@@ -51,7 +52,7 @@ pub(crate) struct DeviceMemory {
 #[pin_data]
 struct Places {
     #[pin]
-    list: Mutex<Option<KVec<Place>>>,
+    list: Mutex<Option<KVVec<Place>>>,
 }
 
 struct Place {
@@ -82,7 +83,7 @@ impl DeviceMemory {
         }
         let list = Arc::pin_init(
             pin_init!(Places {
-                list <- new_mutex!(Some(KVec::new()), "iommufd_device_memory"),
+                list <- new_mutex!(Some(KVVec::new()), "iommufd_device_memory"),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
@@ -130,11 +131,11 @@ impl DeviceMemory {
             domain: domain.clone(),
             range,
         };
-        list.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        list.reserve(1, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         let prot = Prot { mmio: true, ..prot };
         domains.map_span_into(domain, range.first(), self.span, prot)?;
         // There is room.
-        Ok(list.push(place, GFP_KERNEL_ACCOUNT)?)
+        Ok(list.push_within_capacity(place)?)
     }
 
     /// Takes it out of a domain.

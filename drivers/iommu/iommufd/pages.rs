@@ -25,6 +25,7 @@ use core::{
     slice, //
 };
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -40,10 +41,11 @@ const STRIDE: u64 = 256 << 20;
 
 /// Pinned runs, in order. Dropping them unpins the pages.
 ///
-/// The first run needs no memory of its own, for most areas have but one.
+/// The first run needs no memory of its own, for most areas have but one. The list of all others
+/// has no bound, so that it does without contiguous memory.
 pub(crate) struct Runs {
     first: PinnedRun,
-    rest: KVec<Chunk>,
+    rest: KVVec<Chunk>,
 }
 
 /// A page full of runs.
@@ -62,12 +64,12 @@ impl Chunk {
 }
 
 /// Chunks with room for `count` runs.
-fn empty_chunks(count: usize) -> Result<KVec<Chunk>> {
+fn empty_chunks(count: usize) -> Result<KVVec<Chunk>> {
     let count = count.div_ceil(CHUNK);
-    let mut chunks = KVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    let mut chunks = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     for _ in 0..count {
         let runs = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
-        chunks.push(Chunk { skipped: 0, runs }, GFP_KERNEL_ACCOUNT)?;
+        chunks.push_within_capacity(Chunk { skipped: 0, runs })?;
     }
     Ok(chunks)
 }
@@ -81,7 +83,7 @@ fn put(chunks: &mut [Chunk], number: usize, run: PinnedRun) {
 }
 
 /// Notes in each chunk how many pages come before it; `skipped` come before the first.
-fn numbered(mut chunks: KVec<Chunk>, mut skipped: u64) -> KVec<Chunk> {
+fn numbered(mut chunks: KVVec<Chunk>, mut skipped: u64) -> KVVec<Chunk> {
     for chunk in chunks.iter_mut() {
         chunk.skipped = skipped;
         skipped = chunk.end();
@@ -94,7 +96,7 @@ impl Runs {
     pub(crate) fn new(first: PinnedRun) -> Self {
         Self {
             first,
-            rest: KVec::new(),
+            rest: KVVec::new(),
         }
     }
 
@@ -133,7 +135,7 @@ impl Runs {
                 skipped: self.rest.last().map_or(self.first.npages(), Chunk::end),
                 runs: KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?,
             };
-            self.rest.push(chunk, GFP_KERNEL_ACCOUNT)?;
+            self.rest.push(chunk, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         }
         let last = self.rest.last_mut().ok_or(ENOMEM)?;
         Ok(&mut last.runs)

@@ -33,6 +33,7 @@ use crate::{
     },
 };
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -167,11 +168,12 @@ impl IoPagetable {
     /// * `EPERM`: not mapped for that.
     /// * `ENOENT`: there is a hole. `ENOMEM`.
     pub(crate) fn pin(&self, range: IovaRange, mut slots: PageSlots<'_>, write: bool) -> Result {
-        let mut spares = KVec::new();
+        // Userspace decides how many areas there are.
+        let mut spares = KVVec::new();
         let mut needed = 1;
         loop {
             while spares.len() < needed {
-                spares.push(SparePin::new()?, GFP_KERNEL_ACCOUNT)?;
+                spares.push(SparePin::new()?, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
             }
             let mut space = self.space.lock();
             let space = &mut *space;

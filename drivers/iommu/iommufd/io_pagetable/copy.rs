@@ -21,6 +21,7 @@ use crate::{
     },
 };
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -74,7 +75,8 @@ impl IoPagetable {
             let (area, part) = self.share(todo.first(), SharedRoom::new()?)?;
             let skipped = (todo.first() - area.first()) >> PAGE_SHIFT;
             let piece = area.intersection(&todo).ok_or(ENOENT)?;
-            list.push((piece.len(), part.after(skipped)), GFP_KERNEL_ACCOUNT)?;
+            let part = part.after(skipped);
+            list.push((piece.len(), part), GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
             rest = todo.behind(piece.last());
         }
         Ok(Parts {
@@ -111,15 +113,16 @@ impl IoPagetable {
         prot: Prot,
     ) -> Result<(IovaRange, u64)> {
         let checked = parts.check(prot);
-        let mut spares = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
+        let room = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+        let mut spares = KVVec::with_capacity(parts.list.len(), room)?;
         // Before the locks, so that it is dropped after them: each may be the last of its memory.
-        let mut copied = KVVec::with_capacity(parts.list.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut copied = KVVec::with_capacity(parts.list.len(), room)?;
         let mut next = 0;
         for (len, part) in parts.list {
-            spares.push(Spare::new()?, GFP_KERNEL_ACCOUNT)?;
+            spares.push_within_capacity(Spare::new()?)?;
             let area = IovaRange::with_len(next, len)?;
             let mapping = Mapping::Part(part.with(prot));
-            copied.push(Copied { area, mapping }, GFP_KERNEL_ACCOUNT)?;
+            copied.push_within_capacity(Copied { area, mapping })?;
             next = next.wrapping_add(len);
         }
         let domains = self.domains.read_killable()?;

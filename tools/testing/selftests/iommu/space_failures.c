@@ -339,4 +339,63 @@ TEST_F(dma, failures_leave_nothing_behind)
 	EXPECT_GT(most, pages_of_objects() - before);
 }
 
+/* No page of it comes behind the page that it follows, at little cost. */
+static char *scattered(size_t size)
+{
+	const size_t tile = 64 * MIB;
+	int fd = memfd_create("scattered", MFD_CLOEXEC);
+	size_t at, odd;
+	char *memory;
+
+	if (fd < 0 || ftruncate(fd, tile))
+		return NULL;
+	for (odd = 0; odd <= PAGE; odd += PAGE)
+		for (at = odd; at < tile; at += 2 * PAGE)
+			if (pwrite(fd, "", 1, at) != 1)
+				return NULL;
+	memory = tiled(fd, tile, size);
+	close(fd);
+	return memory;
+}
+
+#define INJECTION "/sys/kernel/debug/fail_page_alloc/"
+
+static int inject(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
+
+	close(fd);
+	return ret;
+}
+
+/*
+ * Memory in as many runs as there are pages, where the kernel has no block of more
+ * than eight contiguous pages left: what it keeps of each run needs none.
+ */
+TEST_F(dma, scattered_memory_where_all_is_fragmented)
+{
+	const size_t size = 2304 * MIB;
+	char *memory;
+	int ret;
+
+	if (access(INJECTION, F_OK))
+		SKIP(return, "this kernel cannot be made to fail");
+	memory = scattered(size);
+	ASSERT_NE(NULL, memory);
+	ASSERT_OK(inject(INJECTION "min-order", "4"));
+	ASSERT_OK(inject(INJECTION "ignore-gfp-wait", "N"));
+	ASSERT_OK(inject(INJECTION "task-filter", "Y"));
+	ASSERT_OK(inject(INJECTION "verbose", "0"));
+	ASSERT_OK(inject(INJECTION "times", "-1"));
+	ASSERT_OK(inject("/proc/self/make-it-fail", "1"));
+	ASSERT_OK(inject(INJECTION "probability", "100"));
+	ret = MAP(memory, IOVA, size, IOASID_RW);
+	EXPECT_OK(inject(INJECTION "probability", "0"));
+	EXPECT_OK(inject("/proc/self/make-it-fail", "0"));
+	ASSERT_OK(ret);
+	EXPECT_WRITES(IOVA + size - PAGE, memory + size - PAGE);
+	EXPECT_EQ(size, UNMAP(IOVA, size));
+}
+
 TEST_HARNESS_MAIN
