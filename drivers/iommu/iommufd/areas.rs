@@ -413,6 +413,12 @@ impl<T> Taken<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (IovaRange, &T)> {
         contents(&self.0)
     }
+
+    /// Takes the first area, and says where it was.
+    pub(crate) fn pop(&mut self) -> Option<(IovaRange, T)> {
+        let (last, area) = self.0.cursor_front_mut()?.remove_current().1.to_key_value();
+        Some((IovaRange::new(area.first, last)?, area.content?))
+    }
 }
 
 fn contents<T>(tree: &RBTree<u64, Area<T>>) -> impl Iterator<Item = (IovaRange, &T)> {

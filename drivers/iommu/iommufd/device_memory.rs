@@ -37,6 +37,10 @@ use kernel::{
     },
     prelude::*,
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            AtomicFlag, //
+        },
         Arc,
         Mutex, //
     },
@@ -44,7 +48,9 @@ use kernel::{
 
 /// A part of a BAR. Dropping it takes it out of every domain.
 pub(crate) struct DeviceMemory {
-    attachment: Attachment<Places>,
+    /// There until this is dropped.
+    attachment: Option<Attachment<Places>>,
+    places: Arc<Places>,
     span: Span,
 }
 
@@ -53,6 +59,8 @@ pub(crate) struct DeviceMemory {
 struct Places {
     #[pin]
     list: Mutex<Option<KVVec<Place>>>,
+    /// Set once, when a domain may still map it somewhere after that.
+    is_stuck: AtomicFlag,
 }
 
 struct Place {
@@ -65,6 +73,9 @@ impl Importer for Places {
         let mut list = self.list.lock();
         for place in list.take().into_iter().flatten() {
             place.domain.unmap(iter::once(place.range));
+            if place.domain.may_still_map(place.range) {
+                self.is_stuck.store(true, Relaxed);
+            }
         }
     }
 }
@@ -81,20 +92,22 @@ impl DeviceMemory {
         if len == 0 || !is_inside(buf.len()) {
             return Err(EINVAL);
         }
-        let list = Arc::pin_init(
+        let places = Arc::pin_init(
             pin_init!(Places {
                 list <- new_mutex!(Some(KVVec::new()), "iommufd_device_memory"),
+                is_stuck: AtomicFlag::new(false),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        let attachment = Attachment::new(buf, dev, list)?;
+        let attachment = Attachment::new(buf, dev, places.clone())?;
         let bar = attachment.bar()?;
         let address = bar.address.checked_add(start).ok_or(EINVAL)?;
         if !is_inside(bar.len) || (address | len) % PAGE_SIZE as u64 != 0 {
             return Err(EINVAL);
         }
         Ok(Self {
-            attachment,
+            attachment: Some(attachment),
+            places,
             span: Span {
                 pfn: address >> PAGE_SHIFT,
                 npages: len >> PAGE_SHIFT,
@@ -102,13 +115,9 @@ impl DeviceMemory {
         })
     }
 
-    fn places(&self) -> &Places {
-        self.attachment.importer()
-    }
-
     /// Whether it was taken back.
     pub(crate) fn is_revoked(&self) -> bool {
-        self.places().list.lock().is_none()
+        self.places.list.lock().is_none()
     }
 
     /// Maps it into one of `domains` as `range`, unless it was taken back.
@@ -123,7 +132,7 @@ impl DeviceMemory {
         range: IovaRange,
         prot: Prot,
     ) -> Result {
-        let mut list = self.places().list.lock();
+        let mut list = self.places.list.lock();
         let Some(list) = &mut *list else {
             return Ok(());
         };
@@ -138,9 +147,9 @@ impl DeviceMemory {
         Ok(list.push_within_capacity(place)?)
     }
 
-    /// Takes it out of a domain.
+    /// Takes it out of a domain that no device is on.
     pub(crate) fn leave(&self, domain: &Domain) {
-        let mut list = self.places().list.lock();
+        let mut list = self.places.list.lock();
         let Some(list) = &mut *list else { return };
         list.retain(|place| {
             let stays = !core::ptr::eq(&*place.domain, domain);
@@ -154,6 +163,10 @@ impl DeviceMemory {
 
 impl Drop for DeviceMemory {
     fn drop(&mut self) {
-        self.places().revoke();
+        self.places.revoke();
+        if self.places.is_stuck.load(Relaxed) {
+            // Devices may still get at it: it stays in use for good.
+            core::mem::forget(self.attachment.take());
+        }
     }
 }

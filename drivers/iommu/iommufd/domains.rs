@@ -239,10 +239,28 @@ impl Domains {
     }
 
     /// Unmaps ranges, each made of whole runs, from every domain; no IOTLB has them any more.
+    ///
+    /// What was mapped there goes to [`Self::give_back`] then.
     pub(crate) fn unmap<I: Iterator<Item = IovaRange>>(&self, ranges: impl Fn() -> I) {
         for slot in &self.list {
             slot.domain().unmap(ranges());
         }
+    }
+
+    /// Drops `content`, which was mapped in `area` and is unmapped. If a domain may still map some
+    /// of it, it stays pinned and charged for good: a leak is better than DMA to what is somebody
+    /// else's memory by then.
+    #[inline]
+    pub(crate) fn give_back<T>(&self, area: IovaRange, content: T) {
+        if self.may_still_map(area) {
+            core::mem::forget(content);
+        }
+    }
+
+    /// Whether an IOMMU driver has failed to unmap something in `range`.
+    pub(crate) fn may_still_map(&self, range: IovaRange) -> bool {
+        let mut slots = self.list.iter();
+        slots.any(|slot| slot.domain().may_still_map(range))
     }
 }
 

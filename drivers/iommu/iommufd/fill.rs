@@ -6,9 +6,11 @@ use crate::{
     domains::Domains,
     iova::IovaRange,
     kapi::{
+        account::Charge,
         domain::Prot,
         pin::Batch, //
     },
+    mapping::Memory,
     pages::Runs,
 };
 use kernel::prelude::*;
@@ -18,6 +20,8 @@ pub(crate) struct Fill<'a> {
     domains: &'a Domains,
     prot: Prot,
     range: IovaRange,
+    /// What is charged for the whole range.
+    charge: Option<Charge>,
     /// What is pinned.
     runs: Option<Runs>,
     /// How many of the runs are mapped, and up to where.
@@ -26,12 +30,13 @@ pub(crate) struct Fill<'a> {
 }
 
 impl<'a> Fill<'a> {
-    /// A map of `range` that has not begun.
-    pub(crate) fn new(domains: &'a Domains, range: IovaRange, prot: Prot) -> Self {
+    /// A map of `range`, charged for, that has not begun.
+    pub(crate) fn new(domains: &'a Domains, range: IovaRange, prot: Prot, charge: Charge) -> Self {
         Self {
             domains,
             prot,
             range,
+            charge: Some(charge),
             runs: None,
             mapped: 0,
             next: range.first(),
@@ -69,23 +74,27 @@ impl<'a> Fill<'a> {
         Ok(())
     }
 
-    /// Maps what is left, and hands over what was pinned.
+    /// Maps what is left, and hands over what was pinned and charged.
     ///
     /// # Errors
     ///
     /// As [`Self::add`]; `EFAULT` if there was nothing.
-    pub(crate) fn finish(mut self) -> Result<Runs> {
+    pub(crate) fn finish(mut self) -> Result<Memory> {
         self.map(0)?;
-        self.runs.take().ok_or(EFAULT)
+        let filled = self.runs.take().zip(self.charge.take());
+        let (runs, charge) = filled.ok_or(EFAULT)?;
+        Ok(Memory::new(runs, charge))
     }
 }
 
 impl Drop for Fill<'_> {
     fn drop(&mut self) {
-        let Some(runs) = &self.runs else { return };
-        let Some(mapped) = IovaRange::until(self.range.first(), self.next) else {
-            return;
-        };
-        self.domains.unmap(|| runs.strides(0, mapped));
+        let Some(runs) = self.runs.take() else { return };
+        if let Some(mapped) = IovaRange::until(self.range.first(), self.next) {
+            self.domains.unmap(|| runs.strides(0, mapped));
+        }
+        // Unpins and uncharges.
+        self.domains
+            .give_back(self.range, (runs, self.charge.take()));
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! Three rules hold everywhere:
 //!
-//! * Memory is unpinned only after no domain maps it any more and the IOTLBs were told.
+//! * Memory is unpinned only after no domain maps it any more and the IOTLBs were told. What an
+//!   IOMMU driver fails to unmap is never unpinned.
 //! * What fails leaves every domain, pin and charge as it was.
 //! * No map or unmap pins, maps or allocates under the lock of the areas: those of different
 //!   ranges run side by side. They hold `domains` for reading, so whoever holds it for
@@ -49,7 +50,6 @@ use crate::{
     mapping::{
         page_count,
         Mapping,
-        Memory,
         Usage, //
     },
     pins::Pins,
@@ -316,7 +316,7 @@ impl IoPagetable {
         let is_movable = matches!(request.source, Source::File(..));
         let charge = Charge::new(payer, npages, request.accounting, is_movable)?;
         let mut pinner = request.source.pinning(npages, request.prot.write)?;
-        let mut fill = Fill::new(domains, range, request.prot);
+        let mut fill = Fill::new(domains, range, request.prot, charge);
         let mut done = 0;
         while done < npages {
             if done > 0 {
@@ -329,7 +329,7 @@ impl IoPagetable {
             fill.add(batch)?;
         }
         Ok(Mapping::Own {
-            memory: Memory::new(fill.finish()?, charge),
+            memory: fill.finish()?,
             prot: request.prot,
         })
     }
@@ -379,6 +379,7 @@ impl IoPagetable {
             domains.unmap(|| mapping.strides(range));
             gone.add(range, &mapping);
             // Unpins and uncharges.
+            domains.give_back(range, mapping);
         }
         self.end_unmap(unmap, &gone)
     }
@@ -419,6 +420,11 @@ impl IoPagetable {
             gone.add(area, mapping);
         }
         // Unpins and uncharges.
+        if domains.may_still_map(range) {
+            while let Some((area, mapping)) = taken.pop() {
+                domains.give_back(area, mapping);
+            }
+        }
         drop(taken);
         let unmapped = self.end_unmap(unmap, &gone);
         result.map(|()| Attempt::Done(unmapped))

@@ -344,7 +344,8 @@ impl IoPagetable {
         result
     }
 
-    /// Unmaps every area from a domain that no device uses any more.
+    /// Unmaps every area from a domain that no device uses any more, nor ever will: should some of
+    /// it stay, nobody gets at it.
     fn empty_domain(&self, domain: &Domain) {
         let space = self.space.lock();
         let strides = space

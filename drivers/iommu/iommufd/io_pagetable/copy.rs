@@ -135,6 +135,10 @@ impl IoPagetable {
             for copy in &copied {
                 space.areas.release(copy.area);
             }
+            drop(space);
+            for copy in copied {
+                domains.give_back(copy.area, copy.mapping);
+            }
             return Err(e);
         }
         for copy in copied {

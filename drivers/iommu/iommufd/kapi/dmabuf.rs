@@ -71,11 +71,11 @@ pub(crate) struct Bar {
 ///
 /// # Invariants
 ///
-/// `raw` is an attachment to `buf` that is pinned and that this owns; its importer is `importer`.
+/// `raw` is an attachment to `buf` that is pinned and that this owns; its importer is `_importer`.
 pub(crate) struct Attachment<T: Importer> {
     raw: NonNull<bindings::dma_buf_attachment>,
     buf: DmaBuf,
-    importer: Arc<T>,
+    _importer: Arc<T>,
 }
 
 // SAFETY: An attachment belongs to no thread.
@@ -141,13 +141,8 @@ impl<T: Importer> Attachment<T> {
         Ok(Self {
             raw: NonNull::new(raw).ok_or(EINVAL)?,
             buf,
-            importer,
+            _importer: importer,
         })
-    }
-
-    /// Who was told to stop, if anybody was.
-    pub(crate) fn importer(&self) -> &T {
-        &self.importer
     }
 
     /// Where the BAR is, of which the dma-buf is a part.

@@ -21,7 +21,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    bindings,
+    bindings, do_once_lite,
     error::{
         from_err_ptr,
         to_result, //
@@ -31,6 +31,10 @@ use kernel::{
         PAGE_SIZE, //
     },
     prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    },
     warn_on, //
 };
 
@@ -78,6 +82,40 @@ impl Prot {
 pub(crate) struct Domain {
     ptr: NonNull<bindings::iommu_domain>,
     enforces_snoop: bool,
+    leftover: Leftover,
+}
+
+/// The lowest range that has all addresses at which a domain may map what was to be unmapped; none
+/// as long as the IOMMU driver does as it is told.
+struct Leftover {
+    first: Atomic<u64>,
+    last: Atomic<u64>,
+}
+
+impl Leftover {
+    fn new() -> Self {
+        Self {
+            first: Atomic::new(u64::MAX),
+            last: Atomic::new(0),
+        }
+    }
+
+    /// Whoever adds a range asks about it later: nobody else needs to see it in time.
+    fn add(&self, range: &IovaRange) {
+        change(&self.first, |first| first.min(range.first()));
+        change(&self.last, |last| last.max(range.last()));
+    }
+
+    fn get(&self) -> Option<IovaRange> {
+        IovaRange::new(self.first.load(Relaxed), self.last.load(Relaxed))
+    }
+}
+
+fn change(value: &Atomic<u64>, change: impl Fn(u64) -> u64) {
+    let mut old = value.load(Relaxed);
+    while let Err(seen) = value.cmpxchg(old, change(old), Relaxed) {
+        old = seen;
+    }
 }
 
 // SAFETY: A domain belongs to no thread.
@@ -93,7 +131,9 @@ impl Domain {
     ///
     /// # Errors
     ///
-    /// `ENODEV`, `EOPNOTSUPP`: the IOMMU has no such paging domains. `ENOMEM`.
+    /// * `ENODEV`, `EOPNOTSUPP`: the IOMMU has no such paging domains.
+    /// * `EINVAL`: its driver says that it can enforce snooping, and then does not.
+    /// * `ENOMEM`.
     pub(crate) fn new(dev: &OwnedDevice, flags: u32) -> Result<Self> {
         // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group.
         let domain = unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), flags) };
@@ -101,11 +141,16 @@ impl Domain {
             // INVARIANT: A new domain is nobody else's.
             ptr: NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?,
             enforces_snoop: false,
+            leftover: Leftover::new(),
         };
         if dev.can_enforce_snoop() {
             let raw = domain.as_raw();
             // SAFETY: The domain is valid, and empty as the operation demands.
             domain.enforces_snoop = unsafe { sys::iommufd_enforce_cache_coherency(raw) };
+            if !domain.enforces_snoop {
+                warn_once();
+                return Err(EINVAL);
+            }
         }
         Ok(domain)
     }
@@ -260,7 +305,8 @@ impl Domain {
 
     /// Removes the mappings of `ranges`, then makes sure that no IOTLB still has them.
     ///
-    /// Each range is made of whole runs, as they were given to [`Self::map`].
+    /// Each range is made of whole runs, as they were given to [`Self::map`]. Afterwards
+    /// [`Self::may_still_map`] says whether that was all.
     pub(crate) fn unmap(&self, ranges: impl Iterator<Item = IovaRange>) {
         let mut gather = Gather::new(self);
         for range in ranges {
@@ -268,6 +314,21 @@ impl Domain {
             task::resched();
         }
     }
+}
+
+impl Domain {
+    /// Whether the IOMMU driver has failed to unmap something there, so that devices may still
+    /// get at the memory.
+    pub(crate) fn may_still_map(&self, range: IovaRange) -> bool {
+        let leftover = self.leftover.get();
+        leftover.is_some_and(|leftover| leftover.overlaps(&range))
+    }
+}
+
+/// An IOMMU driver has a bug that would show in every call: one line of the log is enough.
+#[cold]
+fn warn_once() {
+    do_once_lite! { warn_on!(true); }
 }
 
 impl Drop for Domain {
@@ -310,7 +371,10 @@ impl<'a> Gather<'a> {
                 self.raw.as_mut_ptr(),
             )
         };
-        warn_on!(done != len);
+        if done != len {
+            self.domain.leftover.add(range);
+            warn_once();
+        }
     }
 }
 
@@ -320,5 +384,28 @@ impl Drop for Gather<'_> {
             // SAFETY: The domain is valid and the gather initialised.
             unsafe { sys::iommufd_iotlb_sync(self.domain.as_raw(), self.raw.as_mut_ptr()) }
         }
+    }
+}
+
+#[kunit_tests(iommufd_leftover)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftover() -> Result {
+        let range = |first, last| IovaRange::new(first, last).ok_or(EINVAL);
+        let leftover = Leftover::new();
+        assert_eq!(leftover.get(), None);
+        for (first, last, all) in [
+            (40, 49, (40, 49)),
+            (20, 29, (20, 49)),
+            (25, 59, (20, 59)),
+            (30, 35, (20, 59)),
+            (u64::MAX, u64::MAX, (20, u64::MAX)),
+        ] {
+            leftover.add(&range(first, last)?);
+            assert_eq!(leftover.get(), Some(range(all.0, all.1)?));
+        }
+        Ok(())
     }
 }
