@@ -12,6 +12,7 @@ use kernel::{
         RBTreeNode,
         RBTreeNodeReservation, //
     },
+    warn_on, //
 };
 
 /// As many unmaps of one space can be under way at once; more wait for each other.
@@ -76,8 +77,12 @@ pub(crate) struct Area<T> {
     content: Option<T>,
 }
 
-/// An area that was taken out.
-pub(crate) struct One<T>(RBTreeNode<u64, Area<T>>);
+/// What was in an area that was taken out.
+pub(crate) struct One<T> {
+    content: T,
+    /// Its memory, to be given back without a lock.
+    _node: RBTreeNode<u64, Area<T>>,
+}
 
 /// Areas that were taken out, in order.
 pub(crate) struct Taken<T>(RBTree<u64, Area<T>>);
@@ -246,8 +251,13 @@ impl<T> Areas<T> {
 
     /// Ends a map: the area that was reserved as `range` is live from now on.
     pub(crate) fn publish(&mut self, range: IovaRange, content: T) {
-        if let Some(area) = self.tree.get_mut(&range.last()) {
-            area.content = Some(content);
+        match self.tree.get_mut(&range.last()) {
+            Some(area) => area.content = Some(content),
+            None => {
+                // Nobody has reserved it. The content may be in use: it is not to be dropped.
+                warn_on!(true);
+                core::mem::forget(content);
+            }
         }
     }
 
@@ -284,7 +294,7 @@ impl<T> Areas<T> {
 
     /// Ends a map that failed: the range that was reserved is free again.
     pub(crate) fn release(&mut self, range: IovaRange) {
-        self.tree.remove_node(&range.last());
+        warn_on!(self.tree.remove_node(&range.last()).is_none());
         self.floor = self.floor.min(range.first());
     }
 
@@ -295,13 +305,21 @@ impl<T> Areas<T> {
         if self.is_being_unmapped(range) {
             return None;
         }
-        let entry = self.tree.find_mut(&range.last())?;
-        let area = entry.get();
-        if area.first != range.first() || area.content.is_none() {
+        let mut entry = self.tree.find_mut(&range.last())?;
+        let area = entry.get_mut();
+        if area.first != range.first() {
             return None;
         }
-        let number = self.unmaps.add(range)?;
-        Some((Unmap { number, rest: None }, One(entry.remove_node())))
+        let content = area.content.take()?;
+        let Some(number) = self.unmaps.add(range) else {
+            area.content = Some(content);
+            return None;
+        };
+        let one = One {
+            content,
+            _node: entry.remove_node(),
+        };
+        Some((Unmap { number, rest: None }, one))
     }
 
     /// Begins an unmap of all live areas in `range`, by type1v2's rules.
@@ -363,9 +381,10 @@ impl<T> Areas<T> {
 
     /// Ends an unmap: its addresses are free again.
     pub(crate) fn end_unmap(&mut self, unmap: Unmap) {
-        if let Some(range) = self.unmaps.remove(unmap.number) {
-            self.floor = self.floor.min(range.first());
-        }
+        let range = self.unmaps.remove(unmap.number);
+        warn_on!(range.is_none());
+        let first = range.map_or(0, |range| range.first());
+        self.floor = self.floor.min(first);
     }
 
     /// The first live area that lies in `range` as a whole.
@@ -398,8 +417,8 @@ impl<T> Areas<T> {
 
 impl<T> One<T> {
     /// What was mapped.
-    pub(crate) fn into_content(self) -> Option<T> {
-        self.0.to_key_value().1.content
+    pub(crate) fn into_content(self) -> T {
+        self.content
     }
 }
 
@@ -507,7 +526,7 @@ mod tests {
         let begun = areas.begin_unmap_one(range(20, 29)?);
         let (unmap, one) = begun.ok_or(EINVAL)?;
         assert!(!unmap.has_more());
-        assert_eq!(one.into_content(), Some(1));
+        assert_eq!(one.into_content(), 1);
         assert!(areas.is_taken(range(20, 29)?));
         assert!(areas.begin_unmap_one(range(10, 19)?).is_some());
         areas.end_unmap(unmap);

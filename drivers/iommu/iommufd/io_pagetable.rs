@@ -374,13 +374,12 @@ impl IoPagetable {
         unmap: Unmap,
         one: One<Mapping>,
     ) -> Unmapped {
+        let mapping = one.into_content();
+        domains.unmap(|| mapping.strides(range));
         let mut gone = Gone::default();
-        if let Some(mapping) = one.into_content() {
-            domains.unmap(|| mapping.strides(range));
-            gone.add(range, &mapping);
-            // Unpins and uncharges.
-            domains.give_back(range, mapping);
-        }
+        gone.add(range, &mapping);
+        // Unpins and uncharges.
+        domains.give_back(range, mapping);
         self.end_unmap(unmap, &gone)
     }
 

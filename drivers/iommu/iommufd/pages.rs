@@ -30,7 +30,8 @@ use kernel::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    prelude::*, //
+    prelude::*,
+    warn_on, //
 };
 
 /// As many runs as fit in a page.
@@ -63,32 +64,47 @@ impl Chunk {
     }
 }
 
-/// Chunks with room for `count` runs.
-fn empty_chunks(count: usize) -> Result<KVVec<Chunk>> {
-    let count = count.div_ceil(CHUNK);
-    let mut chunks = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-    for _ in 0..count {
-        let runs = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
-        chunks.push_within_capacity(Chunk { skipped: 0, runs })?;
-    }
-    Ok(chunks)
+/// Chunks with room for a number of runs, which are put there one behind the other.
+struct Room {
+    chunks: KVVec<Chunk>,
+    /// How many of them are full.
+    full: usize,
 }
 
-/// Puts the run `number` where it belongs in chunks that have room for it.
-fn put(chunks: &mut [Chunk], number: usize, run: PinnedRun) {
-    if let Some(chunk) = chunks.get_mut(number / CHUNK) {
-        // It cannot fail within the room that there is.
-        let _ = chunk.runs.push(run, GFP_KERNEL_ACCOUNT);
+impl Room {
+    /// Room for `count` runs.
+    fn new(count: usize) -> Result<Self> {
+        let count = count.div_ceil(CHUNK);
+        let mut chunks = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        for _ in 0..count {
+            let runs = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
+            chunks.push_within_capacity(Chunk { skipped: 0, runs })?;
+        }
+        Ok(Self { chunks, full: 0 })
     }
-}
 
-/// Notes in each chunk how many pages come before it; `skipped` come before the first.
-fn numbered(mut chunks: KVVec<Chunk>, mut skipped: u64) -> KVVec<Chunk> {
-    for chunk in chunks.iter_mut() {
-        chunk.skipped = skipped;
-        skipped = chunk.end();
+    fn put(&mut self, run: PinnedRun) {
+        let mut run = run;
+        while let Some(chunk) = self.chunks.get_mut(self.full) {
+            match chunk.runs.push_within_capacity(run) {
+                Ok(()) => return,
+                Err(back) => run = back.0,
+            }
+            self.full += 1;
+        }
+        // More than there is room for: whoever did that has lost it, but devices have not.
+        warn_on!(true);
+        run.leak();
     }
-    chunks
+
+    /// What was put there; `skipped` pages come before it.
+    fn into_chunks(mut self, mut skipped: u64) -> KVVec<Chunk> {
+        for chunk in self.chunks.iter_mut() {
+            chunk.skipped = skipped;
+            skipped = chunk.end();
+        }
+        self.chunks
+    }
 }
 
 impl Runs {
@@ -114,13 +130,12 @@ impl Runs {
         let mut next = last.unwrap_or(&mut self.first).append(first).err();
         while let Some(run) = next.or_else(|| batch.next_run()) {
             let room = self.room()?;
-            room.push(run, GFP_KERNEL_ACCOUNT)?;
+            room.push_within_capacity(run)?;
             while room.len() < CHUNK {
                 let Some(run) = batch.next_run() else {
                     return Ok(());
                 };
-                // It cannot fail within the room that there is.
-                let _ = room.push_within_capacity(run);
+                room.push_within_capacity(run)?;
             }
             next = None;
         }
@@ -152,31 +167,35 @@ impl Runs {
         let (boundary, staying) = self.find(npages);
         let more = self.count().checked_sub(boundary + 1).ok_or(EINVAL)?;
         let keep = boundary + usize::from(staying > 0);
-        let mut front = empty_chunks(keep.checked_sub(1).ok_or(EINVAL)?)?;
-        let mut back = empty_chunks(more)?;
+        let mut front = Room::new(keep.checked_sub(1).ok_or(EINVAL)?)?;
+        let mut back = Room::new(more)?;
+        // The second half begins with what is cut off a run, or else with a run.
         let mut first = match staying {
             0 => None,
             _ => Some(self.get_mut(boundary).ok_or(EINVAL)?.cut_off(staying)?),
         };
+        if first.is_none() && self.count() <= keep {
+            return Err(EINVAL);
+        }
         // Nothing fails from here on: there is room for every run.
         let mut number = 0;
         for chunk in core::mem::take(&mut self.rest) {
             for run in chunk.runs {
                 number += 1;
                 if number < keep {
-                    put(&mut front, number - 1, run);
+                    front.put(run);
                 } else if first.is_none() {
                     first = Some(run);
                 } else {
-                    put(&mut back, number - boundary - 1, run);
+                    back.put(run);
                 }
             }
             task::resched();
         }
-        self.rest = numbered(front, self.first.npages());
+        self.rest = front.into_chunks(self.first.npages());
         let first = first.ok_or(EINVAL)?;
         Ok(Self {
-            rest: numbered(back, first.npages()),
+            rest: back.into_chunks(first.npages()),
             first,
         })
     }

@@ -12,6 +12,7 @@ use kernel::{
         RBTree,
         RBTreeNodeReservation, //
     },
+    warn_on, //
 };
 
 /// As many ranges can be closed at once.
@@ -93,9 +94,8 @@ impl Pins {
 
     /// Undoes a [`Self::close`].
     pub(crate) fn open(&mut self, closed: Closed) {
-        if let Some(slot) = self.closed.get_mut(closed.0) {
-            *slot = None;
-        }
+        let slot = self.closed.get_mut(closed.0).and_then(Option::take);
+        warn_on!(slot.is_none());
     }
 
     /// Whether some of `range` is closed.

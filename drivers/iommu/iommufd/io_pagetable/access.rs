@@ -187,8 +187,11 @@ impl IoPagetable {
             })?;
             if needed <= spares.len() {
                 return each_area(&space.areas, range, |area, mapping, part| {
-                    let pages = whole_pages(part).ok_or(EINVAL)?;
-                    space.pins.add(pages, spares.pop().ok_or(ENOMEM)?);
+                    // Neither fails: the areas were looked at, and counted, under this lock.
+                    let some = whole_pages(part).zip(spares.pop());
+                    warn_on!(some.is_none());
+                    let (pages, spare) = some.ok_or(EINVAL)?;
+                    space.pins.add(pages, spare);
                     let skip = (part.first() - area.first()) >> PAGE_SHIFT;
                     mapping.list_pages(skip, pages, &mut slots);
                     Ok(())

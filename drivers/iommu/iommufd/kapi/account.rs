@@ -116,7 +116,7 @@ impl Payer {
             // If it ends meanwhile, it is not for us to take it down.
             let _alive = MmWithUser::into_mmput_async(alive);
             // Taking back cannot fail.
-            let _ = self.lock_for_process(npages, false);
+            warn_on!(self.lock_for_process(npages, false).is_err());
         }
     }
 }

@@ -15,7 +15,8 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    warn_on, //
 };
 
 /// A dma-buf.
@@ -90,8 +91,10 @@ impl<'a> Locked<'a> {
     fn new(buf: &'a DmaBuf) -> Self {
         // SAFETY: By the invariant of `DmaBuf`; `resv` is constant.
         let resv = unsafe { (*buf.0.as_ptr()).resv };
-        // SAFETY: As above. Without a context, locking cannot fail.
-        let _ = unsafe { bindings::dma_resv_lock(resv, core::ptr::null_mut()) };
+        // SAFETY: As above.
+        let error = unsafe { bindings::dma_resv_lock(resv, core::ptr::null_mut()) };
+        // Without a context, locking cannot fail.
+        warn_on!(error != 0);
         Self(buf)
     }
 }

@@ -112,6 +112,11 @@ impl PinnedRun {
 }
 
 impl PinnedRun {
+    /// Leaves it pinned for good.
+    pub(crate) fn leak(self) {
+        forget(self);
+    }
+
     /// Cuts off what comes behind the first `npages`, some but not all.
     ///
     /// # Errors
