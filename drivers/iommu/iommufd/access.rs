@@ -8,7 +8,6 @@ use crate::{
         Context,
         Object, //
     },
-    io_pagetable::access::Listener,
     ioas::IoasUser,
     iova::IovaRange,
     kapi::access::{
@@ -34,6 +33,8 @@ use kernel::{
 /// An access: what the driver that made it holds. Dropping it detaches.
 pub(crate) struct Access {
     seat: Arc<Seat>,
+    /// When this is gone, which is last, the driver is not asked any more.
+    callback: UnmapCallback,
     ctx: Arc<Context>,
 }
 
@@ -41,7 +42,6 @@ pub(crate) struct Access {
 #[pin_data]
 pub(crate) struct Seat {
     id: u32,
-    listener: Arc<Listener>,
     #[pin]
     state: Mutex<State>,
 }
@@ -78,6 +78,7 @@ impl Seat {
     /// What is pinned has to be unpinned by the driver, which is asked to while nothing is locked.
     fn move_to<'a>(
         &'a self,
+        callback: &UnmapCallback,
         mut state: Guard<'a, State, MutexBackend>,
         new: Option<IoasUser>,
     ) -> Result {
@@ -89,11 +90,12 @@ impl Seat {
         }
         if let Some(new) = &new {
             // The id is this one's as long as the listener is there.
-            new.ioas().add_listener(self.id, self.listener.clone())?;
+            new.ioas()
+                .add_listener(self.id, callback.listener().clone())?;
         }
         if let Some(old) = state.ioas.take() {
             drop(state);
-            self.listener.ask_for_all();
+            callback.ask_for_all();
             state = self.state.lock();
             old.ioas().remove_listener(self.id);
         }
@@ -118,9 +120,8 @@ impl Access {
         };
         let number = id.number();
         let seat = Arc::pin_init(
-            try_pin_init!(Seat {
+            pin_init!(Seat {
                 id: number,
-                listener: Listener::new(callback)?,
                 state <- new_mutex!(state, "iommufd_access"),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -128,9 +129,18 @@ impl Access {
         id.give_to(Object::Access(seat.clone()), None);
         let access = Self {
             seat,
+            callback,
             ctx: ctx.clone(),
         };
         Ok(KBox::write(room, access))
+    }
+
+    fn move_to(
+        &self,
+        state: Guard<'_, State, MutexBackend>,
+        new: Option<IoasUser>,
+    ) -> Result {
+        self.seat.move_to(&self.callback, state, new)
     }
 
     /// The id that userspace knows it by.
@@ -151,7 +161,7 @@ impl Access {
             return Err(EINVAL);
         }
         let new = self.ctx.use_ioas(&self.ctx.ioas(ioas_id)?)?;
-        self.seat.move_to(state, Some(new))
+        self.move_to(state, Some(new))
     }
 
     /// Moves it to the address space `ioas_id`.
@@ -165,7 +175,7 @@ impl Access {
             return Err(ENOENT);
         }
         let new = self.ctx.use_ioas(&self.ctx.ioas(ioas_id)?)?;
-        self.seat.move_to(state, Some(new))
+        self.move_to(state, Some(new))
     }
 
     /// Detaches it. What it has pinned is unpinned by then.
@@ -175,7 +185,7 @@ impl Access {
             return;
         }
         // It fails only while another thread detaches it, which is the driver's fault.
-        warn_on!(self.seat.move_to(state, None).is_err());
+        warn_on!(self.move_to(state, None).is_err());
     }
 
     /// Pins pages; see [`crate::io_pagetable::IoPagetable::pin`].
@@ -222,10 +232,9 @@ impl Drop for Access {
         let state = self.seat.state.lock();
         if state.ioas.is_some() {
             // As in `detach`.
-            warn_on!(self.seat.move_to(state, None).is_err());
+            warn_on!(self.move_to(state, None).is_err());
         } else {
             drop(state);
         }
-        self.seat.listener.close();
     }
 }

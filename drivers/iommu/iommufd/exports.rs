@@ -445,9 +445,10 @@ export_fn! {
     ) -> *mut RawAccess {
         // SAFETY: By the contract.
         let ctx = unsafe { ctx_borrow(ictx) };
-        // SAFETY: By the contract; nobody uses it any more when the access is gone.
+        // SAFETY: By the contract: what is made here is dropped with the access, which is in
+        // `iommufd_access_destroy()`, or at once if there is none.
         let callback = unsafe { UnmapCallback::new(ops, data) };
-        match Access::new(&ctx, callback) {
+        match callback.and_then(|callback| Access::new(&ctx, callback)) {
             Ok(access) => {
                 // SAFETY: By the contract.
                 unsafe { id.write(access.id()) };

@@ -22,7 +22,8 @@ use crate::{
             BoundDevice,
             DeviceRef,
             IommuGroup,
-            OwnedDevice, //
+            OwnedDevice,
+            OwnedGroup, //
         },
         domain::Domain,
         trace,
@@ -96,7 +97,7 @@ impl Idev {
 /// An IOMMU group, as one context sees it.
 #[pin_data]
 pub(crate) struct Group {
-    iommu: IommuGroup,
+    iommu: Arc<OwnedGroup>,
     #[pin]
     state: Mutex<State>,
 }
@@ -329,6 +330,7 @@ impl Group {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(iommu: IommuGroup) -> Result<Arc<Self>> {
+        let iommu = OwnedGroup::new(iommu)?;
         let state = State {
             members: KVVec::new(),
             seat: None,
@@ -345,7 +347,7 @@ impl Group {
 
     /// The group itself.
     pub(crate) fn iommu_group(&self) -> &IommuGroup {
-        &self.iommu
+        self.iommu.iommu_group()
     }
 
     /// Claims a device for `owner` and takes it in as `idev`. Its DMA is blocked from here on.
@@ -365,7 +367,9 @@ impl Group {
             return Err(EBUSY);
         }
         state.members.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let dev = trace::bind(dev.name(), idev.id, 0, || dev.claim(owner, msi_may_leak))?;
+        let dev = trace::bind(dev.name(), idev.id, 0, || {
+            dev.claim(&self.iommu, owner, msi_may_leak)
+        })?;
         let member = Member {
             idev: idev.clone(),
             dev,

@@ -29,6 +29,7 @@ use crate::{
     fill::Fill,
     iova::IovaRange,
     kapi::{
+        access::Listener,
         account::{
             Accounting,
             Charge,
@@ -54,7 +55,6 @@ use crate::{
     },
     pins::Pins,
 };
-use access::Listener;
 use kernel::{
     fs::LocalFile,
     new_condvar, new_mutex,

@@ -25,6 +25,7 @@
 use crate::{
     context::Context,
     kapi::node::{
+        Identity,
         Node,
         NodeFile, //
     },
@@ -116,8 +117,14 @@ impl kernel::InPlaceModule for Iommufd {
     }
 }
 
+static NODE: Identity<Context> = Identity::new();
+
 impl NodeFile for Context {
     type Shared = Arc<Registry>;
+
+    fn identity() -> &'static Identity<Self> {
+        &NODE
+    }
 }
 
 #[vtable]

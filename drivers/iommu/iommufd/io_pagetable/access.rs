@@ -16,12 +16,8 @@ use crate::{
     kapi::{
         access::{
             Buffer,
-            PageSlots,
-            UnmapCallback, //
-        },
-        rwsem::{
-            new_rwsem,
-            RwSemaphore, //
+            Listener,
+            PageSlots, //
         },
         task,
         trace::Unmapped, //
@@ -52,53 +48,6 @@ const TRIES: u32 = 100;
 
 /// At most so many bytes are copied before others get their turn.
 const COPY: u64 = 64 << 10;
-
-/// Someone who pins, and can be asked to unpin.
-#[pin_data]
-pub(crate) struct Listener {
-    callback: UnmapCallback,
-    /// Whether the callback may be used. Held for reading while it is.
-    #[pin]
-    is_open: RwSemaphore<bool>,
-}
-
-impl Listener {
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new(callback: UnmapCallback) -> Result<Arc<Self>> {
-        Arc::pin_init(
-            pin_init!(Self {
-                callback,
-                is_open <- new_rwsem!(true, c"iommufd_listener"),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
-    }
-
-    /// Asks for what is in `range`.
-    ///
-    /// # Errors
-    ///
-    /// `EINTR`: a fatal signal came while another one waited in [`Self::close`].
-    fn ask(&self, range: IovaRange) -> Result {
-        let is_open = self.is_open.read_killable()?;
-        if *is_open {
-            self.callback.call(range);
-        }
-        Ok(())
-    }
-
-    /// Asks for everything; to be called by the owner, who does not close it meanwhile.
-    pub(crate) fn ask_for_all(&self) {
-        self.callback.call(IovaRange::ALL);
-    }
-
-    /// Waits until nobody asks any more, and sees to it that nobody will.
-    pub(crate) fn close(&self) {
-        *self.is_open.write() = false;
-    }
-}
 
 /// Shows the areas that make up `range` to `look`, each with its content and what `range` has of
 /// it, in order.

@@ -7,7 +7,11 @@
 
 use super::{
     pin::PagePtr,
-    run::PinnedRun, //
+    run::PinnedRun,
+    rwsem::{
+        new_rwsem,
+        RwSemaphore, //
+    },
 };
 use crate::{
     iova::IovaRange,
@@ -22,43 +26,105 @@ use kernel::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
-/// How a driver wants to be asked to unpin.
+/// How a driver wants to be asked to unpin. Dropping this waits until nobody asks any more, and
+/// nobody will.
+pub(crate) struct UnmapCallback(Arc<Listener>);
+
+/// Someone who pins, and can be asked to unpin as long as his [`UnmapCallback`] is there.
 ///
 /// # Invariants
 ///
-/// `ops` is valid, and what it points to may be called with `data`, as long as this lives.
-pub(crate) struct UnmapCallback {
+/// As long as `is_open` is set, `ops` is valid, and its function may be called with `data`. Only
+/// dropping the [`UnmapCallback`] clears it.
+#[pin_data]
+pub(crate) struct Listener {
     ops: *const sys::iommufd_access_ops,
     data: *mut c_void,
+    /// Held for reading while the function is called.
+    #[pin]
+    is_open: RwSemaphore<bool>,
 }
 
 // SAFETY: The driver's function may be called by any thread.
-unsafe impl Send for UnmapCallback {}
+unsafe impl Send for Listener {}
 // SAFETY: And by many at once.
-unsafe impl Sync for UnmapCallback {}
+unsafe impl Sync for Listener {}
 
 impl UnmapCallback {
     /// # Safety
     ///
     /// `ops` is valid, and its function may be called with `data`, until the result is dropped.
-    pub(crate) unsafe fn new(ops: *const sys::iommufd_access_ops, data: *mut c_void) -> Self {
-        // INVARIANT: By the contract.
-        Self { ops, data }
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) unsafe fn new(
+        ops: *const sys::iommufd_access_ops,
+        data: *mut c_void,
+    ) -> Result<Self> {
+        let listener = Arc::pin_init(
+            // INVARIANT: By the contract.
+            pin_init!(Listener {
+                ops,
+                data,
+                is_open <- new_rwsem!(true, c"iommufd_listener"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        Ok(Self(listener))
+    }
+
+    /// For those who will ask.
+    pub(crate) fn listener(&self) -> &Arc<Listener> {
+        &self.0
+    }
+
+    /// Asks for everything.
+    pub(crate) fn ask_for_all(&self) {
+        // SAFETY: As this is borrowed, it is not dropped meanwhile.
+        unsafe { self.0.call(IovaRange::ALL) }
+    }
+}
+
+impl Drop for UnmapCallback {
+    fn drop(&mut self) {
+        *self.0.is_open.write() = false;
+    }
+}
+
+impl Listener {
+    /// Asks for what is in `range`, if there is still somebody to ask.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`: a fatal signal came while the [`UnmapCallback`] was being dropped.
+    pub(crate) fn ask(&self, range: IovaRange) -> Result {
+        let is_open = self.is_open.read_killable()?;
+        if *is_open {
+            // SAFETY: It stays so as long as it is locked.
+            unsafe { self.call(range) };
+        }
+        Ok(())
     }
 
     /// Asks the driver to unpin whatever it has in `range`; all 2^64 addresses are one too many
     /// to say, and go as 2^64 - 1.
-    pub(crate) fn call(&self, range: IovaRange) {
+    ///
+    /// # Safety
+    ///
+    /// `is_open` is set, and not cleared meanwhile.
+    unsafe fn call(&self, range: IovaRange) {
         let length = match range.len() {
             0 => c_ulong::MAX,
             length => length as c_ulong,
         };
-        // SAFETY: By the type invariant.
+        // SAFETY: By the contract and the type invariant.
         if let Some(unmap) = unsafe { (*self.ops).unmap } {
-            // SAFETY: By the type invariant.
+            // SAFETY: As above.
             unsafe { unmap(self.data, range.first() as c_ulong, length) }
         }
     }

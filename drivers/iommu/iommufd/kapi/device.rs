@@ -17,9 +17,17 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            ordering::{
+                Full,
+                Relaxed, //
+            },
+            Atomic, //
+        },
         Arc, //
     },
     types::Opaque,
+    warn_on, //
 };
 
 /// Whether the administrator accepts devices whose interrupts no hardware isolates. That may
@@ -75,6 +83,39 @@ impl Drop for IommuGroup {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the reference is ours.
         unsafe { bindings::iommu_group_put(self.0.as_ptr()) }
+    }
+}
+
+/// A group whose devices get owners one by one.
+///
+/// What is attached in it is attached on behalf of all of these: the last one that goes while
+/// something is attached keeps its claim for good.
+pub(crate) struct OwnedGroup {
+    group: IommuGroup,
+    /// How many [`OwnedDevice`]s there are.
+    devices: Atomic<usize>,
+    /// How many [`Attachment`]s there are.
+    attachments: Atomic<usize>,
+}
+
+impl OwnedGroup {
+    /// A group of which nobody owns a device yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(group: IommuGroup) -> Result<Arc<Self>> {
+        let group = Self {
+            group,
+            devices: Atomic::new(0),
+            attachments: Atomic::new(0),
+        };
+        Ok(Arc::new(group, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The group itself.
+    pub(crate) fn iommu_group(&self) -> &IommuGroup {
+        &self.group
     }
 }
 
@@ -142,12 +183,20 @@ impl<'a> BoundDevice<'a> {
     ///
     /// # Errors
     ///
-    /// * `EINVAL`: the device's DMA does not snoop the CPU's caches, or its firmware demands an
-    ///   identity mapping.
+    /// * `EINVAL`: the device's DMA does not snoop the CPU's caches, its firmware demands an
+    ///   identity mapping, or it is in another group than `group`.
     /// * `EPERM`: interrupts are not remapped, or the group belongs to another owner, or a
     ///   device in it to a driver that does DMA of its own.
     /// * `EBUSY`: something else uses the group. `ENOMEM`.
-    pub(crate) fn claim<T>(self, owner: &Arc<T>, msi_may_leak: bool) -> Result<OwnedDevice> {
+    pub(crate) fn claim<T>(
+        self,
+        group: &Arc<OwnedGroup>,
+        owner: &Arc<T>,
+        msi_may_leak: bool,
+    ) -> Result<OwnedDevice> {
+        if !self.group.same(&group.group) {
+            return Err(EINVAL);
+        }
         if !capable(self.dev, bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY) {
             return Err(EINVAL);
         }
@@ -163,10 +212,11 @@ impl<'a> BoundDevice<'a> {
                 token.cast_mut().cast::<c_void>(),
             )
         })?;
-        // INVARIANT: Just claimed.
+        group.devices.fetch_add(1, Full);
+        // INVARIANT: Just claimed, and counted.
         Ok(OwnedDevice {
             dev: ARef::from(self.dev),
-            group: self.group,
+            group: group.clone(),
         })
     }
 }
@@ -196,11 +246,11 @@ impl DeviceRef {
 ///
 /// # Invariants
 ///
-/// The DMA ownership of the device's group is claimed once for this value, and a driver is bound
-/// to the device.
+/// The DMA ownership of the device's group is claimed once for this value, which `group` counts,
+/// and a driver is bound to the device.
 pub(crate) struct OwnedDevice {
     dev: ARef<Device>,
-    group: IommuGroup,
+    group: Arc<OwnedGroup>,
 }
 
 /// A region that a device uses, or an IOMMU treats, in a way of its own.
@@ -280,14 +330,15 @@ impl OwnedDevice {
     /// `EINVAL`: the domain does not suit this group, another may. Any other errno is final.
     pub(crate) fn attach(&self, domain: Arc<Domain>) -> Result<Attachment> {
         let handle = Attachment::new_handle()?;
-        let group = IommuGroup::of(&self.dev)?;
+        let group = self.group.group.0.as_ptr();
         // SAFETY: Domain and group are valid; the handle lives until the group is off it.
         to_result(unsafe {
-            sys::iommu_attach_group_handle(domain.as_raw(), self.group.0.as_ptr(), handle.get())
+            sys::iommu_attach_group_handle(domain.as_raw(), group, handle.get())
         })?;
-        // INVARIANT: Just attached.
+        self.group.attachments.fetch_add(1, Full);
+        // INVARIANT: Just attached, and counted while this device is there, whose claim holds.
         Ok(Attachment {
-            group,
+            group: self.group.clone(),
             domain,
             handle,
         })
@@ -296,6 +347,11 @@ impl OwnedDevice {
 
 impl Drop for OwnedDevice {
     fn drop(&mut self) {
+        let is_last = self.group.devices.fetch_sub(1, Full) == 1;
+        if warn_on!(is_last && self.group.attachments.load(Relaxed) > 0) {
+            // What is attached goes on being ours.
+            return;
+        }
         // SAFETY: By the type invariant.
         unsafe { bindings::iommu_device_release_dma_owner(self.as_raw()) }
     }
@@ -348,9 +404,10 @@ type AttachHandle = KBox<Opaque<sys::iommu_attach_handle>>;
 ///
 /// # Invariants
 ///
-/// The group is attached to `domain` with `handle`, and its DMA ownership is claimed.
+/// The group is attached to `domain` with `handle`, which it counts, and so its DMA ownership is
+/// claimed.
 pub(crate) struct Attachment {
-    group: IommuGroup,
+    group: Arc<OwnedGroup>,
     domain: Arc<Domain>,
     handle: AttachHandle,
 }
@@ -384,7 +441,11 @@ impl Attachment {
         let handle = Self::new_handle()?;
         // SAFETY: Group and domain are valid; the handle lives until the group is off the domain.
         to_result(unsafe {
-            sys::iommu_replace_group_handle(self.group.0.as_ptr(), domain.as_raw(), handle.get())
+            sys::iommu_replace_group_handle(
+                self.group.group.0.as_ptr(),
+                domain.as_raw(),
+                handle.get(),
+            )
         })?;
         // INVARIANT: The core has forgotten the old pair and knows the new one.
         self.domain = domain;
@@ -395,7 +456,9 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
+        let group = self.group.group.0.as_ptr();
         // SAFETY: By the type invariant.
-        unsafe { sys::iommu_detach_group_handle(self.domain.as_raw(), self.group.0.as_ptr()) }
+        unsafe { sys::iommu_detach_group_handle(self.domain.as_raw(), group) }
+        self.group.attachments.fetch_sub(1, Full);
     }
 }

@@ -159,15 +159,14 @@ impl Domain {
         self.ptr.as_ptr()
     }
 
-    fn raw(&self) -> &bindings::iommu_domain {
-        // SAFETY: By the type invariant the domain lives as long as `self`; what is read through
-        // this reference does not change once the domain is set up.
-        unsafe { self.ptr.as_ref() }
-    }
-
     /// Whether the same IOMMU driver made both domains.
     pub(super) fn has_driver_of(&self, other: &Self) -> bool {
-        core::ptr::eq(self.raw().owner, other.raw().owner)
+        core::ptr::eq(self.owner(), other.owner())
+    }
+
+    fn owner(&self) -> *const bindings::iommu_ops {
+        // SAFETY: By the type invariant the domain is there; who made it does not change.
+        unsafe { (*self.as_raw()).owner }
     }
 
     /// Whether devices cannot circumvent the CPU's caches.
@@ -177,12 +176,15 @@ impl Domain {
 
     /// The page sizes of the format: bit n stands for 2^n bytes.
     pub(crate) fn pgsize_bitmap(&self) -> u64 {
-        self.raw().pgsize_bitmap as u64
+        // SAFETY: By the type invariant the domain is there; its format does not change once it
+        // is set up.
+        unsafe { (*self.as_raw()).pgsize_bitmap as u64 }
     }
 
     /// The addresses that the format can translate.
     pub(crate) fn aperture(&self) -> Option<IovaRange> {
-        let geometry = &self.raw().geometry;
+        // SAFETY: As in `pgsize_bitmap`.
+        let geometry = unsafe { (*self.as_raw()).geometry };
         IovaRange::new(geometry.aperture_start, geometry.aperture_end)
     }
 

@@ -55,7 +55,12 @@ impl<'a> FilePinner<'a> {
     /// * `EINVAL`: it is no memory file, or ends before.
     /// * `ENOMEM`, and what finding the pages returns.
     pub(crate) fn pin(&mut self, offset: u64, npages: u64) -> Result<Batch<'_>> {
-        let want = npages.min(BATCH);
+        // As many as `new` has made room for.
+        let room = self.folios.capacity().min(self.pages.capacity());
+        let want = npages.min(BATCH).min(room as u64);
+        if want == 0 {
+            return Err(EINVAL);
+        }
         let last = offset.checked_add((want << PAGE_SHIFT) - 1).ok_or(EINVAL)?;
         let last = i64::try_from(last).map_err(|_| EINVAL)?;
         let mut into_first: c_ulong = 0;
@@ -67,7 +72,7 @@ impl<'a> FilePinner<'a> {
                 offset as i64,
                 last,
                 slots,
-                want.min(self.folios.capacity() as u64) as c_uint,
+                want as c_uint,
                 &raw mut into_first,
             )
         };
@@ -104,7 +109,8 @@ impl<'a> FilePinner<'a> {
                 return Err(ENOMEM);
             }
             for page in skip..skip + some {
-                // SAFETY: There is room for `want` pages, of which this is one.
+                // SAFETY: There is room for `want` pages, of which this is one: the sum of what
+                // was added is no more.
                 let slot = unsafe { pages.add(count) };
                 let page = folio.cast::<bindings::page>().wrapping_add(page as usize);
                 // SAFETY: As above.

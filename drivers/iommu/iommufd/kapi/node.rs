@@ -5,6 +5,7 @@
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
+use core::marker::PhantomData;
 use kernel::{
     bindings,
     error::to_result,
@@ -36,20 +37,47 @@ use kernel::{
 pub(crate) trait NodeFile: MiscDevice<Ptr = Arc<Self>> + 'static {
     /// What all files of the node share.
     type Shared: Send + Sync + 'static;
+
+    /// What the node and its files are known by: always the same.
+    fn identity() -> &'static Identity<Self>;
+}
+
+/// What the node of `T` and its files are known by: a static of each type's own.
+///
+/// # Invariants
+///
+/// `node` is the address of a registered [`Node<T>`], or zero; `file_operations` is that of the
+/// operations that [`MiscDeviceOptions::into_raw`] has made for `T`, or zero.
+pub(crate) struct Identity<T: NodeFile> {
+    node: Atomic<usize>,
+    file_operations: Atomic<usize>,
+    _type: PhantomData<fn() -> T>,
+}
+
+impl<T: NodeFile> Identity<T> {
+    /// That of a node that is not there yet.
+    // INVARIANT: Both are zero.
+    pub(crate) const fn new() -> Self {
+        Self {
+            node: Atomic::new(0),
+            file_operations: Atomic::new(0),
+            _type: PhantomData,
+        }
+    }
 }
 
 /// A registered misc device node with the file operations of `T`.
 ///
 /// # Invariants
 ///
-/// `dev` is registered, was made by [`MiscDeviceOptions::into_raw`], and its address is in
-/// [`NODE`].
+/// `dev` is registered, and was made by [`MiscDeviceOptions::into_raw`].
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Node<T: NodeFile> {
     #[pin]
     dev: Opaque<bindings::miscdevice>,
     shared: T::Shared,
+    identity: &'static Identity<T>,
 }
 
 // SAFETY: A registration may be taken back by any thread.
@@ -58,8 +86,8 @@ unsafe impl<T: NodeFile> Send for Node<T> {}
 unsafe impl<T: NodeFile> Sync for Node<T> {}
 
 impl<T: NodeFile> Node<T> {
-    /// Registers `/dev/<name>`, the only node of the module, with `mode` and the number `minor`;
-    /// with one of the kernel's choice if another module has that.
+    /// Registers `/dev/<name>`, the only node for `T`, with `mode` and the number `minor`; with
+    /// one of the kernel's choice if another module has that.
     ///
     /// # Errors
     ///
@@ -70,15 +98,19 @@ impl<T: NodeFile> Node<T> {
         minor: i32,
         shared: T::Shared,
     ) -> impl PinInit<Self, Error> {
+        let identity = T::identity();
         try_pin_init!(Self {
+            identity,
             // First, so that it is there when the node is.
             shared,
             dev <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
                 let mut raw = MiscDeviceOptions { name }.into_raw::<T>();
                 raw.mode = mode;
                 raw.minor = minor;
-                FILE_OPERATIONS.store(raw.fops.addr(), Release);
-                NODE.store(slot.addr(), Release);
+                // INVARIANT: The files of the node are of type `T`; the node is there when it can
+                // be opened, and nobody can find it by its address before.
+                identity.file_operations.store(raw.fops.addr(), Release);
+                identity.node.store(slot.addr(), Release);
                 // SAFETY: `slot` is valid for writing.
                 unsafe { slot.write(raw) };
                 // SAFETY: The slot is pinned, and the registration taken back before it goes.
@@ -101,11 +133,11 @@ impl<T: NodeFile> Node<T> {
     /// `ENODEV`: the registration is not a [`Node`]'s.
     pub(crate) fn shared(registration: &MiscDeviceRegistration<T>) -> Result<&T::Shared> {
         let node = registration.as_raw();
-        if node.addr() != NODE.load(Acquire) {
+        if node.addr() != T::identity().node.load(Acquire) {
             return Err(ENODEV);
         }
-        // SAFETY: By the type invariant of `Node`, this is the first field of one, which is there
-        // while the node can be opened. `T` is its type because there is but one.
+        // SAFETY: By the invariant of `Identity`, this is the first field of a `Node<T>`, which is
+        // there as long as its registration.
         Ok(unsafe { &(*node.cast::<Self>()).shared })
     }
 }
@@ -115,6 +147,8 @@ impl<T: NodeFile> PinnedDrop for Node<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant.
         unsafe { bindings::misc_deregister(self.dev.get()) }
+        // INVARIANT: Something else may come to be there.
+        self.identity.node.store(0, Release);
     }
 }
 
@@ -122,15 +156,7 @@ impl<T: NodeFile> PinnedDrop for Node<T> {
 // CAST: It is 255.
 const ANY_MINOR: i32 = bindings::MISC_DYNAMIC_MINOR as i32;
 
-/// The address of the only [`Node`] there is.
-static NODE: Atomic<usize> = Atomic::new(0);
-
-/// The address of our file operations, which tells our files from others.
-static FILE_OPERATIONS: Atomic<usize> = Atomic::new(0);
-
-/// The `T` behind a file, if the file was opened through our [`Node`].
-///
-/// `T` must be the only type that this module registers a [`Node`] for.
+/// The `T` behind a file, if the file was opened through a [`Node<T>`].
 pub(crate) fn of_file<T>(file: &File) -> Option<Arc<T>>
 where
     T: NodeFile,
@@ -138,12 +164,12 @@ where
     let raw = file.as_ptr();
     // SAFETY: `f_op` is set once, before the file becomes visible.
     let fops = unsafe { (*raw).f_op };
-    if fops.addr() != FILE_OPERATIONS.load(Acquire) {
+    if fops.is_null() || fops.addr() != T::identity().file_operations.load(Acquire) {
         return None;
     }
     // SAFETY: Set by `open`, which succeeded, and not changed before `release`.
     let private = unsafe { (*raw).private_data };
-    // SAFETY: It is what `open` of `T` returned; the file, and so its reference, outlives this.
+    // SAFETY: By the invariant of `Identity`, it is what `open` of `T` returned; the file, and so its reference, outlives this.
     let borrowed = unsafe { <Arc<T> as ForeignOwnable>::borrow(private) };
     Some(borrowed.into())
 }

@@ -17,7 +17,7 @@ use kernel::{
     sizes::SZ_1G, //
 };
 
-/// A part of a run.
+/// A part of a run, or of a device's memory.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     /// The first page frame number.
@@ -36,7 +36,7 @@ impl Span {
         })
     }
 
-    /// Its length in bytes, 1 GiB at most.
+    /// Its length in bytes: 1 GiB at most if it is a part of a run, anything if it is of a BAR.
     pub(crate) fn len(&self) -> u64 {
         self.npages << PAGE_SHIFT
     }
