@@ -247,14 +247,22 @@ impl Domains {
         }
     }
 
-    /// Drops `content`, which was mapped in `area` and is unmapped. If a domain may still map some
+    /// What was mapped in `area`, and is unmapped, to be dropped. If a domain may still map some
     /// of it, it stays pinned and charged for good: a leak is better than DMA to what is somebody
     /// else's memory by then.
     #[inline]
-    pub(crate) fn give_back<T>(&self, area: IovaRange, content: T) {
+    pub(crate) fn unless_stuck<T>(&self, area: IovaRange, content: T) -> Option<T> {
         if self.may_still_map(area) {
             core::mem::forget(content);
+            return None;
         }
+        Some(content)
+    }
+
+    /// Drops what was mapped in `area`, and is unmapped, as [`Self::unless_stuck`] has it.
+    #[inline]
+    pub(crate) fn give_back<T>(&self, area: IovaRange, content: T) {
+        drop(self.unless_stuck(area, content));
     }
 
     /// Whether an IOMMU driver has failed to unmap something in `range`.

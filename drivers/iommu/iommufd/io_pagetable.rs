@@ -20,7 +20,6 @@ use crate::{
     areas::{
         Areas,
         Conflict,
-        One,
         Spare,
         Taken,
         Unmap, //
@@ -43,6 +42,7 @@ use crate::{
         },
         rwsem::{
             new_rwsem,
+            ReadGuard,
             RwSemaphore, //
         },
         task,
@@ -361,9 +361,15 @@ impl IoPagetable {
         match space.areas.begin_unmap_one(range) {
             Some((unmap, one)) => {
                 drop(space);
-                Ok(Attempt::Done(self.unmap_one(&domains, range, unmap, one)))
+                let mapping = one.into_content();
+                let unmapped = self.unmap_one(&domains, range, unmap, &mapping);
+                let mapping = domains.unless_stuck(range, mapping);
+                drop(domains);
+                // Unpins and uncharges, for which nobody else should wait.
+                drop(mapping);
+                Ok(Attempt::Done(unmapped))
             }
-            None => self.unmap_all(&domains, space, range),
+            None => self.unmap_all(domains, space, range),
         }
     }
 
@@ -372,21 +378,18 @@ impl IoPagetable {
         domains: &Domains,
         range: IovaRange,
         unmap: Unmap,
-        one: One<Mapping>,
+        mapping: &Mapping,
     ) -> Unmapped {
-        let mapping = one.into_content();
         domains.unmap(|| mapping.strides(range));
         let mut gone = Gone::default();
-        gone.add(range, &mapping);
-        // Unpins and uncharges.
-        domains.give_back(range, mapping);
+        gone.add(range, mapping);
         self.end_unmap(unmap, &gone)
     }
 
     #[inline(never)]
     fn unmap_all(
         &self,
-        domains: &Domains,
+        domains: ReadGuard<'_, Domains>,
         mut space: Guard<'_, Space, MutexBackend>,
         range: IovaRange,
     ) -> Result<Attempt> {
@@ -418,14 +421,15 @@ impl IoPagetable {
         for (area, mapping) in taken.iter() {
             gone.add(area, mapping);
         }
-        // Unpins and uncharges.
         if domains.may_still_map(range) {
             while let Some((area, mapping)) = taken.pop() {
                 domains.give_back(area, mapping);
             }
         }
-        drop(taken);
         let unmapped = self.end_unmap(unmap, &gone);
+        drop(domains);
+        // Unpins and uncharges, for which nobody else should wait.
+        drop(taken);
         result.map(|()| Attempt::Done(unmapped))
     }
 
@@ -442,8 +446,8 @@ impl IoPagetable {
         }
     }
 
-    /// Waits for the end of an unmap that is under way. None takes long: they touch no memory of
-    /// userspace, and nothing that others hold while they wait for userspace.
+    /// Waits for the end of an unmap that is under way. None takes long: until then they touch no
+    /// memory of userspace, and nothing that others hold while they wait for userspace.
     fn wait_for_unmap(&self, space: &mut Guard<'_, Space, MutexBackend>) {
         space.waiting += 1;
         self.unmapped.wait(space);
@@ -474,8 +478,8 @@ impl IoPagetable {
             space.usage = Usage::default();
             core::mem::replace(&mut space.areas, Areas::new())
         };
-        drop(areas);
         drop(domains);
+        drop(areas);
     }
 }
 
