@@ -41,7 +41,11 @@ void iommufd_copy_from_page(void *to, unsigned long pfn, size_t offset, size_t l
 void iommufd_copy_to_page(unsigned long pfn, size_t offset, const void *from, size_t len);
 void iommufd_sg_set(struct scatterlist *sg, unsigned long pfn, unsigned int len);
 
-/* Whether the page table of the current process has an entry for the page at @addr alone. */
+/*
+ * Whether the page table of the current process has an entry for the page at @addr alone.
+ * Nothing is looked up for addresses of the kernel: what is there must not show, not even
+ * in how long this takes.
+ */
 bool iommufd_maps_single_pages(unsigned long addr);
 
 /*

@@ -2,13 +2,14 @@
 /*
  * What maps an address of the current process: see helpers.h.
  *
- * Nothing is locked: page tables are not freed while interrupts are off, which is what
- * the lockless pin_user_pages_fast() and KVM rely on as well.
+ * Nothing is locked: page tables of a process are not freed while interrupts are off,
+ * which is what the lockless pin_user_pages_fast() and KVM rely on as well.
  */
 
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
+#include <linux/uaccess.h>
 
 #include "helpers.h"
 
@@ -59,6 +60,9 @@ bool iommufd_maps_single_pages(unsigned long addr)
 	unsigned long flags;
 	bool found;
 
+	/* The kernel's half of the table can change under us, and is nobody's business. */
+	if (untagged_addr(addr) >= TASK_SIZE_MAX)
+		return false;
 	local_irq_save(flags);
 	found = find_leaf(addr, false, &leaf);
 	local_irq_restore(flags);
