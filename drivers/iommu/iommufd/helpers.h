@@ -2,7 +2,7 @@
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
- * for more is in files of its own: leaf.c, bar.c, params.c,
+ * for more is in files of its own: leaf.c, file.c, bar.c, params.c,
  * unpin.c.
  */
 #ifndef IOMMUFD_HELPERS_H
@@ -12,6 +12,7 @@
 
 struct device;
 struct dma_buf_attachment;
+struct file;
 struct folio;
 struct iommu_domain;
 struct iommu_iotlb_gather;
@@ -55,6 +56,20 @@ bool iommufd_maps_single_pages(unsigned long addr);
  * holds a pin on @page, with which he has the whole folio.
  */
 unsigned int iommufd_leaf_order(unsigned long addr, const struct page *page, bool write);
+
+/*
+ * Whether devices may read the memory of @file, and if @write, write to it, as far as the
+ * way it was opened goes: -EACCES if it is not open for reading, or was opened to be appended
+ * to only; -EPERM if it is not open for writing.
+ */
+int iommufd_check_access(const struct file *file, bool write);
+
+/*
+ * Counts @file as mapped for writing, so that it cannot be sealed with F_SEAL_WRITE until
+ * iommufd_end_writes(). -EPERM if it is sealed against that, -EINVAL if it is no memory file.
+ */
+int iommufd_begin_writes(struct file *file);
+void iommufd_end_writes(struct file *file);
 
 /* Where the BAR is that the dma-buf of @attach stands for; the dma-buf is locked. */
 int iommufd_bar_address(struct dma_buf_attachment *attach, struct phys_vec *bar);

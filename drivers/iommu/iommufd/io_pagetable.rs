@@ -35,7 +35,10 @@ use crate::{
             Payer, //
         },
         domain::Prot,
-        memfd::FilePinner,
+        memfd::{
+            FilePinner,
+            WrittenFile, //
+        },
         pin::{
             Batch,
             Pinner, //
@@ -51,6 +54,7 @@ use crate::{
     mapping::{
         page_count,
         Mapping,
+        OwnRoom,
         Usage, //
     },
     pins::Pins,
@@ -155,6 +159,14 @@ impl Source<'_> {
         })
     }
 
+    /// The file that devices will write to, if it is one, and if they will.
+    fn written_file(&self, writable: bool) -> Result<Option<Arc<WrittenFile>>> {
+        match self {
+            Self::File(file, _) if writable => WrittenFile::new(file).map(Some),
+            Self::User(_) | Self::File(..) => Ok(None),
+        }
+    }
+
     /// Where it begins.
     pub(crate) fn start(&self) -> u64 {
         match self {
@@ -248,6 +260,7 @@ impl IoPagetable {
     ///   memory does not begin with a page.
     /// * `ENOMEM`: over the limit on locked memory, or out of memory.
     /// * `EFAULT`: the memory is not there, or cannot be used this way.
+    /// * `EPERM`: the file is sealed against writing.
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
     /// * What faulting the memory in or an IOMMU driver says: `EOPNOTSUPP` for fs-DAX, for one.
     pub(crate) fn map(&self, range: IovaRange, request: &MapRequest<'_>) -> Result<u64> {
@@ -315,6 +328,7 @@ impl IoPagetable {
         let npages = page_count(range);
         let is_movable = matches!(request.source, Source::File(..));
         let charge = Charge::new(payer, npages, request.accounting, is_movable)?;
+        let room = OwnRoom::new(request.source.written_file(request.prot.write)?)?;
         let mut pinner = request.source.pinning(npages, request.prot.write)?;
         let mut fill = Fill::new(domains, range, request.prot, charge);
         let mut done = 0;
@@ -328,10 +342,7 @@ impl IoPagetable {
             done += batch.npages();
             fill.add(batch)?;
         }
-        Ok(Mapping::Own {
-            memory: fill.finish()?,
-            prot: request.prot,
-        })
+        Ok(room.hold(fill.finish()?, request.prot))
     }
 
     /// Unmaps all areas in `range`, by type1v2's rules, and says how much that was. Drivers that

@@ -22,6 +22,7 @@ use crate::{
             Domain,
             Prot, //
         },
+        memfd::WrittenFile,
         run::Span, //
     },
     pages::Runs,
@@ -57,6 +58,8 @@ pub(crate) struct Memory {
 pub(crate) enum Mapping {
     /// All of some memory that nobody else has.
     Own { memory: Memory, prot: Prot },
+    /// The same, of a file that devices may write to.
+    File { memory: KBox<FileMemory>, prot: Prot },
     /// A part of some memory that others may have as well.
     Part(Part),
     /// Memory of a device, which knows the domains that it is in.
@@ -69,10 +72,47 @@ pub(crate) enum Mapping {
 // Every area has one: it has to be small.
 static_assert!(size_of::<Option<Mapping>>() == 56);
 
+/// Memory of a file, and the file, which learns that nobody writes to it any more after the
+/// memory was unpinned.
+pub(crate) struct FileMemory {
+    memory: Memory,
+    file: Arc<WrittenFile>,
+}
+
+/// Where pinned memory goes that nobody else has, allocated before it is mapped.
+pub(crate) struct OwnRoom(Option<(KBox<MaybeUninit<FileMemory>>, Arc<WrittenFile>)>);
+
+impl OwnRoom {
+    /// Room for memory of `file`, if devices may write to one.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(file: Option<Arc<WrittenFile>>) -> Result<Self> {
+        let Some(file) = file else {
+            return Ok(Self(None));
+        };
+        Ok(Self(Some((KBox::new_uninit(GFP_KERNEL_ACCOUNT)?, file))))
+    }
+
+    /// The content of the area that has `memory`.
+    pub(crate) fn hold(self, memory: Memory, prot: Prot) -> Mapping {
+        match self.0 {
+            None => Mapping::Own { memory, prot },
+            Some((room, file)) => Mapping::File {
+                memory: KBox::write(room, FileMemory { memory, file }),
+                prot,
+            },
+        }
+    }
+}
+
 /// Pinned memory that several areas may have.
 #[pin_data]
 struct Shared {
     runs: Runs,
+    /// The file that it is of, if devices may write to that.
+    file: Option<Arc<WrittenFile>>,
     /// Who pays for it may change, and no area is its only owner.
     #[pin]
     charge: Mutex<Charge>,
@@ -104,6 +144,29 @@ impl Memory {
     pub(crate) fn new(runs: Runs, charge: Charge) -> Self {
         Self { runs, charge }
     }
+
+    /// Cuts off what comes behind the first `npages`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Runs::cut_off`].
+    fn cut_off(&mut self, npages: u64) -> Result<Self> {
+        let runs = self.runs.cut_off(npages)?;
+        let charge = self.charge.cut_off(npages);
+        Ok(Self { runs, charge })
+    }
+
+    /// Makes it what several areas may have, with the file that it is of, if devices may write to
+    /// that.
+    fn share(self, file: Option<Arc<WrittenFile>>, room: SharedRoom) -> Arc<Shared> {
+        let Self { runs, charge } = self;
+        let Ok(shared) = room.0.pin_init_with(pin_init!(Shared {
+            runs,
+            file,
+            charge <- new_mutex!(charge, "iommufd_charge"),
+        }));
+        shared.into()
+    }
 }
 
 impl Part {
@@ -134,10 +197,20 @@ impl Part {
 }
 
 impl Mapping {
+    /// The memory, if nobody else has it.
+    fn own(&self) -> Option<&Memory> {
+        match self {
+            Self::Own { memory, .. } => Some(memory),
+            Self::File { memory, .. } => Some(&memory.memory),
+            Self::Part(_) | Self::Device { .. } => None,
+        }
+    }
+
     /// What is pinned, if anything is, and how many of its pages come before what is mapped.
     fn pinned(&self) -> Option<(&Runs, u64)> {
         match self {
             Self::Own { memory, .. } => Some((&memory.runs, 0)),
+            Self::File { memory, .. } => Some((&memory.memory.runs, 0)),
             Self::Part(part) => Some((&part.memory.runs, part.skip)),
             Self::Device { .. } => None,
         }
@@ -147,31 +220,30 @@ impl Mapping {
     pub(crate) fn device(&self) -> Option<&DeviceMemory> {
         match self {
             Self::Device { memory, .. } => Some(memory),
-            Self::Own { .. } | Self::Part(_) => None,
+            Self::Own { .. } | Self::File { .. } | Self::Part(_) => None,
         }
     }
 
     /// What devices may do.
     pub(crate) fn prot(&self) -> Prot {
         match self {
-            Self::Own { prot, .. } | Self::Part(Part { prot, .. }) | Self::Device { prot, .. } => {
-                *prot
-            }
+            Self::Own { prot, .. }
+            | Self::File { prot, .. }
+            | Self::Part(Part { prot, .. })
+            | Self::Device { prot, .. } => *prot,
         }
     }
 
     /// Who pays for the memory, if nobody else has it.
     pub(crate) fn payer(&self) -> Option<&Arc<Payer>> {
-        match self {
-            Self::Own { memory, .. } => Some(memory.charge.payer()),
-            Self::Part(_) | Self::Device { .. } => None,
-        }
+        self.own().map(|memory| memory.charge.payer())
     }
 
     /// Whether the memory counts against a limit.
     pub(crate) fn is_limited(&self) -> bool {
         match self {
             Self::Own { memory, .. } => memory.charge.is_limited(),
+            Self::File { memory, .. } => memory.memory.charge.is_limited(),
             Self::Part(part) => part.memory.charge.lock().is_limited(),
             Self::Device { .. } => false,
         }
@@ -182,6 +254,7 @@ impl Mapping {
     pub(crate) fn with_charge<R>(&mut self, look: impl FnOnce(&mut Charge) -> R) -> Option<R> {
         match self {
             Self::Own { memory, .. } => Some(look(&mut memory.charge)),
+            Self::File { memory, .. } => Some(look(&mut memory.memory.charge)),
             Self::Part(part) => Some(look(&mut part.memory.charge.lock())),
             Self::Device { .. } => None,
         }
@@ -199,10 +272,7 @@ impl Mapping {
 
     /// All of the memory, if nobody else has it.
     pub(crate) fn whole(&self) -> Option<&Runs> {
-        match self {
-            Self::Own { memory, .. } => Some(&memory.runs),
-            Self::Part(_) | Self::Device { .. } => None,
-        }
+        self.own().map(|memory| &memory.runs)
     }
 
     /// What is mapped in `area`, which this is the content of: each span with its I/O address.
@@ -278,13 +348,13 @@ impl Mapping {
     pub(crate) fn cut_off(&mut self, len: u64) -> Result<Self> {
         let npages = len >> PAGE_SHIFT;
         match self {
-            Self::Own { memory, prot } => {
-                let runs = memory.runs.cut_off(npages)?;
-                let charge = memory.charge.cut_off(npages);
-                Ok(Self::Own {
-                    memory: Memory { runs, charge },
-                    prot: *prot,
-                })
+            Self::Own { memory, prot } => Ok(Self::Own {
+                memory: memory.cut_off(npages)?,
+                prot: *prot,
+            }),
+            Self::File { memory, prot } => {
+                let room = OwnRoom::new(Some(memory.file.clone()))?;
+                Ok(room.hold(memory.memory.cut_off(npages)?, *prot))
             }
             Self::Part(part) => Ok(Self::Part(part.after(npages))),
             Self::Device { .. } => Err(EINVAL),
@@ -294,22 +364,20 @@ impl Mapping {
     /// Makes what it holds a part of shared memory, if it is not that already. A device's memory
     /// cannot be shared.
     pub(crate) fn share(self, room: SharedRoom) -> Result<Part, Self> {
-        match self {
-            Self::Own { memory, prot } => {
-                let Memory { runs, charge } = memory;
-                let Ok(shared) = room.0.pin_init_with(pin_init!(Shared {
-                    runs,
-                    charge <- new_mutex!(charge, "iommufd_charge"),
-                }));
-                Ok(Part {
-                    memory: shared.into(),
-                    skip: 0,
-                    prot,
-                })
+        let (memory, prot) = match self {
+            Self::Own { memory, prot } => (memory.share(None, room), prot),
+            Self::File { memory, prot } => {
+                let FileMemory { memory, file } = KBox::into_inner(memory);
+                (memory.share(Some(file), room), prot)
             }
-            Self::Part(part) => Ok(part),
-            Self::Device { .. } => Err(self),
-        }
+            Self::Part(part) => return Ok(part),
+            Self::Device { .. } => return Err(self),
+        };
+        Ok(Part {
+            memory,
+            skip: 0,
+            prot,
+        })
     }
 }
 

@@ -40,6 +40,19 @@ impl DmaBuf {
         NonNull::new(buf).map(Self)
     }
 
+    /// Whether devices may read, and if `write` is set write to, it: as `mmap()` would let the
+    /// process.
+    ///
+    /// # Errors
+    ///
+    /// `EACCES`: it is not open for reading. `EPERM`: it is not open for writing.
+    pub(crate) fn check_access(&self, write: bool) -> Result {
+        // SAFETY: By the type invariant it is there; its file is constant.
+        let file = unsafe { (*self.0.as_ptr()).file };
+        // SAFETY: As above, and the file is there as long as the dma-buf is.
+        to_result(unsafe { sys::iommufd_check_access(file, write) })
+    }
+
     /// Its length in bytes.
     pub(crate) fn len(&self) -> u64 {
         // SAFETY: By the type invariant it is there; its length is constant.

@@ -12,12 +12,65 @@ use super::pin::{
 use crate::sys;
 use kernel::{
     bindings,
-    fs::LocalFile,
+    error::to_result,
+    fs::{
+        File,
+        LocalFile, //
+    },
     page::PAGE_SHIFT,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
 };
 
 type FolioPtr = *mut bindings::folio;
+
+/// Whether devices may read, and if `write` is set write to, what is in a file: as `mmap()` with
+/// `MAP_SHARED` would let the process.
+///
+/// # Errors
+///
+/// * `EACCES`: it is not open for reading, or can only be appended to.
+/// * `EPERM`: it is not open for writing.
+pub(crate) fn check_access(file: &LocalFile, write: bool) -> Result {
+    // SAFETY: The file is open.
+    to_result(unsafe { sys::iommufd_check_access(file.as_ptr(), write) })
+}
+
+/// A memory file that devices may write to. Until this is dropped it cannot be sealed against
+/// writing, just as if a process had it mapped that way.
+///
+/// # Invariants
+///
+/// The file counts as mapped for writing once more because of this.
+pub(crate) struct WrittenFile(ARef<File>);
+
+impl WrittenFile {
+    /// Has `file` know of it.
+    ///
+    /// # Errors
+    ///
+    /// * `EPERM`: it is sealed against writing (`F_SEAL_WRITE`, `F_SEAL_FUTURE_WRITE`).
+    /// * `EINVAL`: it is no memory file. `ENOMEM`.
+    pub(crate) fn new(file: &LocalFile) -> Result<Arc<Self>> {
+        let shared = ARef::from(file);
+        // SAFETY: The current task is in an ioctl, which holds no file by `fdget_pos()`.
+        let file = unsafe { LocalFile::assume_no_fdget_pos(shared) };
+        // SAFETY: The file is open.
+        to_result(unsafe { sys::iommufd_begin_writes(file.as_ptr()) })?;
+        // INVARIANT: Just done; it is undone if there is no memory.
+        Ok(Arc::new(Self(file), GFP_KERNEL_ACCOUNT)?)
+    }
+}
+
+impl Drop for WrittenFile {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant; the file is there until after this.
+        unsafe { sys::iommufd_end_writes(self.0.as_ptr()) }
+    }
+}
 
 /// Pins what is in a memory file (memfd, shmem, hugetlbfs), a batch at a time.
 pub(crate) struct FilePinner<'a> {

@@ -20,18 +20,13 @@ use crate::{
     kapi::{
         dmabuf::DmaBuf,
         domain::Prot,
+        memfd,
         trace, //
     },
 };
 use core::mem::offset_of;
 use kernel::{
-    fs::{
-        file::flags::{
-            O_ACCMODE,
-            O_RDONLY, //
-        },
-        LocalFile, //
-    },
+    fs::LocalFile,
     page::PAGE_SIZE,
     prelude::*, //
 };
@@ -158,6 +153,7 @@ impl Command for IoasMapFile {
         let ioas = ctx.ioas(self.ioas_id)?;
         IovaRange::with_len(self.start, self.length)?;
         if let Some(buf) = DmaBuf::of_fd(self.fd) {
+            buf.check_access(prot.write)?;
             let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
             let iova = fixed(self.flags, self.iova);
             let place = place(iova, self.length, self.start)?;
@@ -168,9 +164,7 @@ impl Command for IoasMapFile {
         }
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
         let file = LocalFile::fget(fd)?;
-        if prot.write && file.flags() & O_ACCMODE == O_RDONLY {
-            return Err(EPERM);
-        }
+        memfd::check_access(&file, prot.write)?;
         let wanted = Map {
             ioas_id: self.ioas_id,
             source: Source::File(&file, self.start),

@@ -323,6 +323,40 @@ TEST_F(peer, keeps_the_process)
 	EXPECT_OK(change_process(p->fd));
 }
 
+/* What is open in a way that mmap() would not take is not mapped for devices either. */
+TEST_F(peer, rights_of_dma_bufs)
+{
+	static const uint32_t flags[] = {
+		IOMMU_IOAS_MAP_READABLE, IOMMU_IOAS_MAP_WRITEABLE, RW,
+	};
+	static const struct {
+		uint32_t mode;
+		int want[ARRAY_SIZE(flags)];
+	} modes[] = {
+		{ O_RDWR, { 0, 0, 0 } },
+		{ O_RDONLY, { 0, EPERM, EPERM } },
+		{ O_WRONLY, { EACCES, EACCES, EACCES } },
+	};
+	struct pair *p = &self->pair;
+	struct iommu_ioas_map_file arg;
+	unsigned int i, j;
+	int buf;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		buf = bar_buf_open(&p->edu[B], 0, PAGE, modes[i].mode);
+		ASSERT_LE(0, buf);
+		for (j = 0; j < ARRAY_SIZE(flags); j++) {
+			arg = map_file_arg(self->ioas, buf, 0, PAGE, 2 * IOVA);
+			arg.flags = FIXED | flags[j];
+			EXPECT_ERRNO(modes[i].want[j], call(p->fd, IOMMU_IOAS_MAP_FILE, &arg))
+				TH_LOG("mode %u, flags %u", i, j);
+			if (!modes[i].want[j])
+				ioas_unmap(p->fd, self->ioas, 2 * IOVA, PAGE);
+		}
+		close(buf);
+	}
+}
+
 TEST_F(peer, other_dma_bufs)
 {
 	struct pair *p = &self->pair;
