@@ -185,8 +185,8 @@ impl<T> Areas<T> {
                     break;
                 };
                 let Some(obstacle) = self.obstacle(wanted) else {
-                    if full {
-                        self.floor = wanted.last();
+                    if let (true, Some(behind)) = (full, wanted.last().checked_add(1)) {
+                        self.floor = behind;
                     }
                     return Some(wanted);
                 };
@@ -643,6 +643,8 @@ mod tests {
             assert_eq!(chosen, range(first, first)?);
             reserve(&mut areas, chosen).map_err(|_| EEXIST)?;
             areas.publish(chosen, 0);
+            // Nothing that is taken is looked at again.
+            assert_eq!(areas.floor, first + 1);
         }
         // What becomes free is chosen again.
         let (unmap, _) = areas.begin_unmap_one(range(5, 5)?).ok_or(EINVAL)?;
