@@ -4,7 +4,15 @@
 //!
 //! Pure bookkeeping: nothing here pins, maps or waits.
 
-use crate::iova::IovaRange;
+use crate::{
+    gaps::{
+        self,
+        Choosable,
+        Gaps,
+        Nodes, //
+    },
+    iova::IovaRange, //
+};
 use kernel::{
     prelude::*,
     rbtree::{
@@ -18,6 +26,9 @@ use kernel::{
 /// As many unmaps of one space can be under way at once; more wait for each other.
 const UNMAPS: usize = 8;
 
+/// A choice looks at as many areas, and ranges, that are new to it before others get their turn.
+const LOOKS: usize = 64;
+
 /// Disjoint areas of an address space, and the ranges that are being unmapped.
 ///
 /// A map that is under way is not there yet: whoever meets its area acts as if the map came later.
@@ -26,9 +37,24 @@ pub(crate) struct Areas<T> {
     /// Keyed by the last address, so that the lower bound of an address is the area that holds
     /// it or the next one.
     tree: RBTree<u64, Area<T>>,
+    /// How many areas there are.
+    count: usize,
     unmaps: Unmaps,
-    /// No address below can be chosen: either it is taken, or nobody wants it.
-    floor: u64,
+    /// Where addresses can be chosen, once the first is.
+    gaps: Gaps,
+}
+
+/// What came of an attempt to choose an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Choice {
+    /// These are the lowest, and free as long as the areas stay locked.
+    At(IovaRange),
+    /// There is nothing free that would do.
+    Nowhere,
+    /// To be tried again with so many nodes; others should get their turn before.
+    Again(usize),
+    /// To be tried again when [`Areas::choose_in`] was told of the ranges.
+    Unknown,
 }
 
 /// Ranges that are being unmapped.
@@ -63,11 +89,22 @@ impl Unmaps {
         Some(number)
     }
 
-    fn remove(&mut self, number: usize) -> Option<IovaRange> {
-        let range = self.ranges.get_mut(number)?.take()?;
-        self.count -= 1;
-        Some(range)
+    fn remove(&mut self, number: usize) {
+        let range = self.ranges.get_mut(number).and_then(Option::take);
+        if !warn_on!(range.is_none()) {
+            self.count -= 1;
+        }
     }
+}
+
+/// What a choice comes across.
+enum Look {
+    /// Nothing that could be chosen.
+    Nothing,
+    /// An area, or the rest of one, up to this address.
+    Taken(u64),
+    /// Addresses that can be chosen.
+    Free(IovaRange),
 }
 
 /// An area: in the tree, or taken out of it.
@@ -128,8 +165,9 @@ impl<T> Areas<T> {
     pub(crate) fn new() -> Self {
         Self {
             tree: RBTree::new(),
+            count: 0,
             unmaps: Unmaps::new(),
-            floor: 0,
+            gaps: Gaps::new(),
         }
     }
 
@@ -152,6 +190,7 @@ impl<T> Areas<T> {
         };
         // Nothing has this key: its last address is free.
         self.tree.insert(spare.0.into_node(range.last(), area));
+        self.count += 1;
         Ok(())
     }
 
@@ -163,57 +202,111 @@ impl<T> Areas<T> {
         self.is_being_unmapped(range).then_some(Conflict::Unmapping)
     }
 
-    /// The lowest `len` free addresses on a multiple of `align`, a power of two, that lie in one
-    /// of `ranges`, which are in order and the same from call to call.
+    /// Finds the lowest `len` free addresses on a multiple of `align`, a power of two from a page
+    /// to [`MOST_ALIGN`], in the ranges of `generation`.
+    ///
+    /// That takes the logarithm of the number of areas and ranges, and as much again for each area
+    /// and range that no choice has come across since it was added or something was unmapped there.
+    ///
+    /// [`MOST_ALIGN`]: crate::gaps::MOST_ALIGN
     pub(crate) fn choose(
         &mut self,
-        ranges: impl Iterator<Item = IovaRange>,
+        generation: u64,
         len: u64,
         align: u64,
-    ) -> Option<IovaRange> {
-        // Whether everything between `floor` and where the search has got is taken.
-        let mut full = true;
-        for range in ranges {
-            let Some(range) = IovaRange::new(range.first().max(self.floor), range.last()) else {
-                continue;
-            };
-            let mut from = Some(range.first());
-            while let Some(at) = from.and_then(|from| from.checked_next_multiple_of(align)) {
-                full &= from == Some(at);
-                let wanted = IovaRange::with_len(at, len).ok();
-                let Some(wanted) = wanted.filter(|wanted| range.contains(wanted)) else {
-                    break;
-                };
-                let Some(obstacle) = self.obstacle(wanted) else {
-                    if let (true, Some(behind)) = (full, wanted.last().checked_add(1)) {
-                        self.floor = behind;
-                    }
-                    return Some(wanted);
-                };
-                full &= obstacle.first() <= at;
-                from = obstacle.last().checked_add(1);
-            }
-            full = false;
+        nodes: &mut Nodes,
+    ) -> Choice {
+        if self.gaps.generation() != generation {
+            return Choice::Unknown;
         }
-        None
+        if let Err(missing) = self.gaps.prepare(self.count, nodes) {
+            return Choice::Again(missing);
+        }
+        let mut from = 0;
+        let mut looks = LOOKS;
+        // Each turn sees less to look at, or one unmap less.
+        while let Some((gap, wanted)) = self.gaps.lowest(from, len, align) {
+            let in_the_way = self.unmaps.iter().find(|unmap| unmap.overlaps(&wanted));
+            if let Some(unmap) = in_the_way {
+                match unmap.last().checked_add(1) {
+                    Some(behind) => from = behind,
+                    None => return Choice::Nowhere,
+                }
+            } else if !self.has_area(wanted) && self.gaps.is_choosable(wanted) {
+                return Choice::At(wanted);
+            } else if looks == 0 {
+                return Choice::Again(0);
+            } else if !self.repair(gap, len, align, &mut looks) {
+                return Choice::Again(1);
+            }
+        }
+        Choice::Nowhere
     }
 
-    /// What is first in the way of a map of `range`.
-    fn obstacle(&self, range: IovaRange) -> Option<IovaRange> {
-        let next = self.tree.cursor_lower_bound(&range.first());
-        let area = next.and_then(|next| {
-            let (last, area) = next.current();
-            IovaRange::new(area.first, *last)
+    /// Takes out of a gap what cannot be chosen in front of the first part of it that has enough
+    /// room, but does not look too often. Whether the gaps are still known.
+    fn repair(&mut self, gap: IovaRange, len: u64, align: u64, looks: &mut usize) -> bool {
+        // What is before this is done.
+        let mut from = gap.first();
+        while *looks > 0 {
+            *looks -= 1;
+            let seen = match self.look(from, gap.last()) {
+                Look::Nothing => gap.last(),
+                Look::Taken(last) => last,
+                Look::Free(free) if free.last() == gap.last() => {
+                    from = free.first();
+                    break;
+                }
+                Look::Free(free) => {
+                    self.gaps.put(free);
+                    if let (true, Some(rest)) =
+                        (gaps::has_room(free, len, align), gap.behind(free.last()))
+                    {
+                        from = rest.first();
+                        break;
+                    }
+                    free.last()
+                }
+            };
+            let Some(behind) = gap.behind(seen) else {
+                self.gaps.cut_front(gap, gap.last());
+                return self.gaps.are_kept();
+            };
+            from = behind.first();
+        }
+        if let Some(done) = IovaRange::until(gap.first(), from) {
+            self.gaps.cut_front(gap, done.last());
+        }
+        self.gaps.are_kept()
+    }
+
+    /// What is first from `from` to `last`.
+    fn look(&self, from: u64, last: u64) -> Look {
+        let next = self.gaps.next_choosable(from);
+        let Some(open) = next.and_then(|next| IovaRange::new(next.first(), next.last().min(last)))
+        else {
+            return Look::Nothing;
+        };
+        let area = self.area_at_or_behind(open.first());
+        let before = area.map_or(Some(open), |area| {
+            IovaRange::until(open.first(), area.first()).and_then(|free| free.intersection(&open))
         });
-        let in_the_way = Iterator::chain(area.into_iter(), self.unmaps.iter());
-        in_the_way
-            .filter(|obstacle| obstacle.overlaps(&range))
-            .min_by_key(|obstacle| obstacle.first())
+        match (before, area) {
+            (Some(free), _) => Look::Free(free),
+            (None, Some(area)) => Look::Taken(area.last()),
+            (None, None) => Look::Nothing,
+        }
     }
 
-    /// To be called when [`Self::choose`] will be given other ranges.
-    pub(crate) fn forget_choices(&mut self) {
-        self.floor = 0;
+    fn area_at_or_behind(&self, iova: u64) -> Option<IovaRange> {
+        let next = self.tree.cursor_lower_bound(&iova)?;
+        let (last, area) = next.current();
+        IovaRange::new(area.first, *last)
+    }
+
+    /// Changes where addresses are chosen, and returns what is to be dropped without a lock.
+    pub(crate) fn choose_in(&mut self, choosable: Choosable) -> Choosable {
+        self.gaps.choose_in(choosable)
     }
 
     /// Whether there are no areas, not even on their way.
@@ -289,13 +382,17 @@ impl<T> Areas<T> {
             content: area.content.replace(second),
         };
         self.tree.insert(spare.0.into_node(cut, front));
+        self.count += 1;
         Ok(())
     }
 
     /// Ends a map that failed: the range that was reserved is free again.
     pub(crate) fn release(&mut self, range: IovaRange) {
-        warn_on!(self.tree.remove_node(&range.last()).is_none());
-        self.floor = self.floor.min(range.first());
+        let released = self.tree.remove_node(&range.last());
+        if !warn_on!(released.is_none()) {
+            self.count -= 1;
+            self.gaps.free(range, self.count);
+        }
     }
 
     /// Begins an unmap of the live area that is all of `range`, if there is one, and takes it out.
@@ -319,6 +416,8 @@ impl<T> Areas<T> {
             content,
             _node: entry.remove_node(),
         };
+        self.count -= 1;
+        self.gaps.free(range, self.count);
         Some((Unmap { number, rest: None }, one))
     }
 
@@ -373,18 +472,18 @@ impl<T> Areas<T> {
             }
             unmap.rest = rest.behind(last);
             // A map under way that cuts the start of the range came after the check of the ends.
-            if area.content.is_some() && area.first >= rest.first() {
+            let whole = IovaRange::new(area.first, last).filter(|area| rest.contains(area));
+            if let (Some(whole), true) = (whole, area.content.is_some()) {
                 taken.0.insert(at.remove_current().1);
+                self.count -= 1;
+                self.gaps.free(whole, self.count);
             }
         }
     }
 
     /// Ends an unmap: its addresses are free again.
     pub(crate) fn end_unmap(&mut self, unmap: Unmap) {
-        let range = self.unmaps.remove(unmap.number);
-        warn_on!(range.is_none());
-        let first = range.map_or(0, |range| range.first());
-        self.floor = self.floor.min(first);
+        self.unmaps.remove(unmap.number);
     }
 
     /// The first live area that lies in `range` as a whole.
@@ -450,6 +549,7 @@ fn contents<T>(tree: &RBTree<u64, Area<T>>) -> impl Iterator<Item = (IovaRange, 
 #[kunit_tests(iommufd_areas)]
 mod tests {
     use super::*;
+    use kernel::page::PAGE_SIZE;
 
     fn range(first: u64, last: u64) -> Result<IovaRange> {
         IovaRange::new(first, last).ok_or(EINVAL)
@@ -609,48 +709,193 @@ mod tests {
         Ok(())
     }
 
+    const PAGE: u64 = PAGE_SIZE as u64;
+
+    /// The range of `count` pages from page `first` on.
+    fn pages(first: u64, count: u64) -> Result<IovaRange> {
+        IovaRange::with_len(first * PAGE, count * PAGE)
+    }
+
+    /// The number of the first page that is chosen, in ranges that are given as first page and
+    /// count.
+    fn choose(
+        areas: &mut Areas<u32>,
+        ranges: &[(u64, u64)],
+        count: u64,
+        align: u64,
+    ) -> Result<Option<u64>> {
+        // No two sets of ranges in a test have the same.
+        let generation = ranges.first().map_or(1, |range| range.0 + 1);
+        let mut nodes = Nodes::new(0)?;
+        loop {
+            match areas.choose(generation, count * PAGE, align * PAGE, &mut nodes) {
+                Choice::At(range) => return Ok(Some(range.first() / PAGE)),
+                Choice::Nowhere => return Ok(None),
+                Choice::Again(missing) => nodes = Nodes::new(missing)?,
+                Choice::Unknown => {
+                    let mut list = KVVec::new();
+                    for (first, count) in ranges {
+                        list.push(pages(*first, *count)?, GFP_KERNEL)?;
+                    }
+                    areas.choose_in(Choosable {
+                        ranges: list,
+                        generation,
+                    });
+                }
+            }
+        }
+    }
+
+    fn map(areas: &mut Areas<u32>, range: IovaRange) -> Result {
+        reserve(areas, range).map_err(|_| EEXIST)?;
+        areas.publish(range, 0);
+        Ok(())
+    }
+
     #[test]
     fn choice() -> Result {
-        let mut areas = mapped(&[(10, 19), (30, 39)])?;
-        let ranges = || {
-            [IovaRange::new(4, 49), IovaRange::new(100, 199)]
-                .into_iter()
-                .flatten()
-        };
-        for (len, align, first) in [
-            (4, 1, 4),
-            (10, 1, 20),
-            (8, 8, 40),
-            (8, 16, 112),
-            (100, 1, 100),
+        let mut areas = Areas::new();
+        map(&mut areas, pages(10, 10)?)?;
+        map(&mut areas, pages(30, 10)?)?;
+        let ranges = [(4, 46), (100, 100)];
+        for (count, align, first) in [
+            (4, 1, Some(4)),
+            (10, 1, Some(20)),
+            (8, 8, Some(40)),
+            (8, 16, Some(112)),
+            (100, 1, Some(100)),
+            (101, 1, None),
+            (1, 512, None),
         ] {
-            areas.forget_choices();
-            assert_eq!(
-                areas.choose(ranges(), len, align),
-                Some(range(first, first + len - 1)?)
-            );
+            assert_eq!(choose(&mut areas, &ranges, count, align)?, first);
         }
-        assert_eq!(areas.choose(ranges(), 101, 1), None);
+        // Elsewhere, or nowhere.
+        assert_eq!(
+            choose(&mut areas, &[(5, 3), (9, 8), (22, 3)], 3, 1)?,
+            Some(5)
+        );
+        assert_eq!(
+            choose(&mut areas, &[(6, 2), (9, 8), (22, 3)], 3, 1)?,
+            Some(22)
+        );
+        assert_eq!(choose(&mut areas, &[], 1, 1)?, None);
         Ok(())
     }
 
     #[test]
     fn choices_go_on() -> Result {
         let mut areas = Areas::new();
-        let all = || IovaRange::new(4, u64::MAX).into_iter();
+        let all = [(4, 1 << 20)];
         for first in [4, 5, 6] {
-            let chosen = areas.choose(all(), 1, 1).ok_or(ENOSPC)?;
-            assert_eq!(chosen, range(first, first)?);
-            reserve(&mut areas, chosen).map_err(|_| EEXIST)?;
-            areas.publish(chosen, 0);
-            // Nothing that is taken is looked at again.
-            assert_eq!(areas.floor, first + 1);
+            assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(first));
+            map(&mut areas, pages(first, 1)?)?;
         }
-        // What becomes free is chosen again.
-        let (unmap, _) = areas.begin_unmap_one(range(5, 5)?).ok_or(EINVAL)?;
+        // What becomes free is chosen again, but not before it is.
+        let (unmap, _) = areas.begin_unmap_one(pages(5, 1)?).ok_or(EINVAL)?;
+        assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(7));
         areas.end_unmap(unmap);
-        assert_eq!(areas.choose(all(), 2, 1), Some(range(7, 8)?));
-        assert_eq!(areas.choose(all(), 1, 1), Some(range(5, 5)?));
+        assert_eq!(choose(&mut areas, &all, 2, 1)?, Some(7));
+        assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(5));
+        // A map that fails leaves nothing behind.
+        assert_eq!(reserve(&mut areas, pages(5, 1)?), Ok(()));
+        assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(7));
+        areas.release(pages(5, 1)?);
+        assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(5));
+        Ok(())
+    }
+
+    /// The last unmap of them all is of everything, free or not.
+    #[test]
+    fn choices_during_unmaps() -> Result {
+        let mut areas = Areas::new();
+        let all = [(4, 96)];
+        map(&mut areas, pages(8, 2)?)?;
+        for (first, count, found) in [(4, 1, Some(5)), (6, 1, Some(5)), (12, 70, Some(5))] {
+            assert!(areas.begin_unmap(pages(first, count)?).is_ok());
+            assert_eq!(choose(&mut areas, &all, 1, 1)?, found);
+        }
+        assert_eq!(choose(&mut areas, &all, 2, 1)?, Some(10));
+        assert_eq!(choose(&mut areas, &all, 3, 1)?, Some(82));
+        assert_eq!(choose(&mut areas, &all, 19, 1)?, None);
+        Ok(())
+    }
+
+    /// Pages and which of them are taken: what a choice should find.
+    struct Model {
+        taken: [bool; 256],
+        random: u32,
+    }
+
+    impl Model {
+        fn random(&mut self, below: u64) -> u64 {
+            self.random = self.random.wrapping_mul(1664525).wrapping_add(1013904223);
+            u64::from(self.random >> 8) % below
+        }
+
+        fn lowest(&self, ranges: &[(u64, u64)], count: u64, align: u64) -> Option<u64> {
+            let mut places = (0..256).step_by(align as usize);
+            places.find(|first| {
+                let is_in =
+                    |range: &(u64, u64)| range.0 <= *first && first + count <= range.0 + range.1;
+                let taken = self.taken.iter().skip(*first as usize);
+                ranges.iter().any(is_in) && !taken.take(count as usize).any(|taken| *taken)
+            })
+        }
+
+        fn set(&mut self, first: u64, count: u64, taken: bool) {
+            let places = self.taken.iter_mut().skip(first as usize);
+            places.take(count as usize).for_each(|place| *place = taken);
+        }
+    }
+
+    /// Areas come and go at random, also outside of the ranges and across their ends.
+    #[test]
+    fn choices_as_in_a_model() -> Result {
+        let mut model = Model {
+            taken: [false; 256],
+            random: 1,
+        };
+        let sets: [&[(u64, u64)]; 3] = [
+            &[(0, 256)],
+            &[(3, 5), (9, 1), (11, 60), (80, 16), (97, 100)],
+            &[(1, 2), (4, 2), (7, 2), (10, 2), (13, 2), (60, 9), (70, 9)],
+        ];
+        let mut areas = Areas::new();
+        for step in 0..3000u64 {
+            let ranges = *sets.get((step / 200 % 3) as usize).ok_or(EINVAL)?;
+            let (count, align) = (1 + model.random(9), 1 << model.random(4));
+            let found = choose(&mut areas, ranges, count, align)?;
+            assert_eq!(found, model.lowest(ranges, count, align));
+            let first = match found {
+                Some(first) if model.random(2) == 0 => first,
+                _ => model.random(247),
+            };
+            if map(&mut areas, pages(first, count)?).is_ok() {
+                model.set(first, count, true);
+            }
+            let first = model.random(256);
+            if let Some((area, _)) = areas.live_at(first * PAGE) {
+                let (unmap, _) = areas.begin_unmap_one(area).ok_or(EINVAL)?;
+                areas.end_unmap(unmap);
+                model.set(area.first() / PAGE, area.len() / PAGE, false);
+            } else if step % 50 == 0 {
+                unmap_some(&mut areas, &mut model, first)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Unmaps many areas in one call.
+    fn unmap_some(areas: &mut Areas<u32>, model: &mut Model, first: u64) -> Result {
+        let range = pages(first / 2, 100)?;
+        if let Ok(mut unmap) = areas.begin_unmap(range) {
+            let mut taken = Taken::new();
+            while unmap.has_more() {
+                areas.take(&mut unmap, 5, &mut taken);
+            }
+            areas.end_unmap(unmap);
+            model.set(first / 2, 100, false);
+        }
         Ok(())
     }
 

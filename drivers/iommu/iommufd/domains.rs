@@ -4,6 +4,7 @@
 //! wants kept free for itself.
 
 use crate::{
+    gaps::Choosable,
     hwpt::Hwpt,
     iova::IovaRange,
     kapi::{
@@ -19,7 +20,13 @@ use crate::{
         task, //
     },
 };
-use core::iter;
+use core::{
+    iter,
+    ops::{
+        Deref,
+        DerefMut, //
+    }, //
+};
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
@@ -30,13 +37,40 @@ use kernel::{
 
 /// Where the areas are mapped.
 pub(crate) struct Domains {
-    pub(crate) list: KVVec<Slot>,
+    pub(crate) list: Watched<KVVec<Slot>>,
     /// What each attached device needs left out.
-    pub(crate) reserved: KVVec<(DeviceRef, IovaRange)>,
+    pub(crate) reserved: Watched<KVVec<(DeviceRef, IovaRange)>>,
     /// Where addresses may be chosen: anywhere if there is nothing in it.
-    pub(crate) allowed: Allowed,
+    pub(crate) allowed: Watched<Allowed>,
     /// Whether a domain may use pages larger than the kernel's.
     pub(crate) large_pages: bool,
+}
+
+/// A value, and how often it may have been changed.
+pub(crate) struct Watched<T> {
+    value: T,
+    changes: u64,
+}
+
+impl<T> Watched<T> {
+    fn new(value: T) -> Self {
+        Self { value, changes: 0 }
+    }
+}
+
+impl<T> Deref for Watched<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Watched<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.changes += 1;
+        &mut self.value
+    }
 }
 
 /// A domain and how many groups are on it.
@@ -55,9 +89,9 @@ impl Domains {
     /// No domains, no devices.
     pub(crate) fn new() -> Self {
         Self {
-            list: KVVec::new(),
-            reserved: KVVec::new(),
-            allowed: Allowed::new(),
+            list: Watched::new(KVVec::new()),
+            reserved: Watched::new(KVVec::new()),
+            allowed: Watched::new(Allowed::new()),
             large_pages: true,
         }
     }
@@ -98,15 +132,32 @@ impl Domains {
         Ok(ranges)
     }
 
-    /// Where addresses may be chosen in `usable`, in order.
-    pub(crate) fn allowed_of<'a>(
-        &'a self,
-        usable: &'a [IovaRange],
-    ) -> impl Iterator<Item = IovaRange> + 'a {
+    /// The generation of the ranges in which addresses may be chosen: another one whenever they
+    /// may have changed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.list.changes + self.reserved.changes + self.allowed.changes + 1
+    }
+
+    /// Where addresses may be chosen in `window`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn choosable(&self, window: IovaRange) -> Result<Choosable> {
+        let usable = self.usable_ranges(window, &[])?;
+        let mut ranges = KVVec::new();
         let anywhere = self.allowed.is_empty().then_some(IovaRange::ALL);
-        Iterator::chain(anywhere.into_iter(), self.allowed.iter()).flat_map(move |allowed| {
-            let usable = usable.iter();
-            usable.filter_map(move |usable| usable.intersection(&allowed))
+        for allowed in Iterator::chain(anywhere.into_iter(), self.allowed.iter()) {
+            let skipped = usable.partition_point(|usable| usable.last() < allowed.first());
+            let usable = usable.iter().skip(skipped);
+            for range in usable.map_while(|usable| usable.intersection(&allowed)) {
+                ranges.push(range, GFP_KERNEL_ACCOUNT)?;
+            }
+            task::resched();
+        }
+        Ok(Choosable {
+            ranges,
+            generation: self.generation(),
         })
     }
 
@@ -242,7 +293,7 @@ impl Domains {
     ///
     /// What was mapped there goes to [`Self::give_back`] then.
     pub(crate) fn unmap<I: Iterator<Item = IovaRange>>(&self, ranges: impl Fn() -> I) {
-        for slot in &self.list {
+        for slot in self.list.iter() {
             slot.domain().unmap(ranges());
         }
     }

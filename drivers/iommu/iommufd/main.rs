@@ -61,6 +61,7 @@ mod domains;
 #[allow(unsafe_code)]
 mod exports;
 mod fill;
+mod gaps;
 mod group;
 mod hwpt;
 mod io_pagetable;

@@ -182,7 +182,7 @@ impl IoPagetable {
     /// Removes all domains. No group is on any.
     pub(crate) fn drop_domains(&self) {
         let mut domains = self.domains.write();
-        let list = core::mem::replace(&mut domains.list, KVVec::new());
+        let list = core::mem::replace(&mut *domains.list, KVVec::new());
         for slot in &list {
             warn_on!(slot.groups > 0);
             self.empty_domain(slot.domain());

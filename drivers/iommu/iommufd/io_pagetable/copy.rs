@@ -157,20 +157,11 @@ impl IoPagetable {
         spares: KVVec<Spare<Mapping>>,
         checked: Result,
     ) -> Result<IovaRange> {
-        let usable = self.usable_for(domains, place)?;
-        let mut space = self.space.lock();
-        let range = self.find(&mut space, domains, &usable, place)?;
-        let moved = checked.and_then(|()| {
-            copied.iter_mut().try_for_each(|copy| {
-                let first = range.first().wrapping_add(copy.area.first());
-                copy.area = IovaRange::with_len(first, copy.area.len())?;
-                Ok(())
-            })
-        });
-        if let Err(e) = moved {
-            // Maybe it was chosen.
-            space.areas.release(range);
-            return Err(e);
+        let (mut space, range) = self.find(domains, place)?;
+        checked?;
+        for copy in copied.iter_mut() {
+            let first = range.first().wrapping_add(copy.area.first());
+            copy.area = IovaRange::with_len(first, copy.area.len())?;
         }
         for (copy, spare) in copied.iter().zip(spares) {
             // All of the range is free.

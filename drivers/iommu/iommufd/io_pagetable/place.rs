@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     areas::{
+        Choice,
         Conflict,
         Spare, //
     },
@@ -17,10 +18,15 @@ use crate::{
         Allowed,
         Domains, //
     },
+    gaps::{
+        Choosable,
+        Nodes, //
+    },
     iova::IovaRange,
     kapi::{
         account::Payer,
-        domain::Prot, //
+        domain::Prot,
+        task, //
     },
     mapping::Mapping,
 };
@@ -42,7 +48,9 @@ const PAGE: u64 = PAGE_SIZE as u64;
 pub(crate) enum Place {
     /// These.
     At(IovaRange),
-    /// As many on a multiple of `align`, a power of two.
+    /// As many on a multiple of `align`, a power of two from a page to [`MOST_ALIGN`].
+    ///
+    /// [`MOST_ALIGN`]: crate::gaps::MOST_ALIGN
     Anywhere { len: u64, align: u64 },
 }
 
@@ -107,9 +115,7 @@ impl IoPagetable {
             self.check_range(domains, range)?;
             return Ok((range, self.reserve(range, spare)?));
         }
-        let usable = self.usable_for(domains, place)?;
-        let mut space = self.space.lock();
-        let range = self.find(&mut space, domains, &usable, place)?;
+        let (mut space, range) = self.find(domains, place)?;
         if space.areas.reserve(range, spare).is_err() {
             return Err(EEXIST);
         }
@@ -126,46 +132,76 @@ impl IoPagetable {
         Ok(())
     }
 
-    /// Where an address could be chosen, if one must be.
-    pub(super) fn usable_for(&self, domains: &Domains, place: &Place) -> Result<KVec<IovaRange>> {
-        let window =
-            IovaRange::new(PAGE, u64::MAX - PAGE).and_then(|sane| sane.intersection(&self.window));
-        match (place, window) {
-            (Place::Anywhere { .. }, Some(window)) => domains.usable_ranges(window, &[]),
-            _ => Ok(KVec::new()),
+    /// Finds a range that is free as long as the space stays locked.
+    pub(super) fn find(
+        &self,
+        domains: &Domains,
+        place: &Place,
+    ) -> Result<(Guard<'_, Space, MutexBackend>, IovaRange)> {
+        match *place {
+            Place::At(range) => {
+                self.check_range(domains, range)?;
+                Ok((self.wait_for(range)?, range))
+            }
+            Place::Anywhere { len, align } => self.choose(domains, len, align),
         }
     }
 
-    /// Finds a range that is free as long as `space` stays locked.
-    pub(super) fn find(
-        &self,
-        space: &mut Guard<'_, Space, MutexBackend>,
-        domains: &Domains,
-        usable: &[IovaRange],
-        place: &Place,
-    ) -> Result<IovaRange> {
+    /// # Errors
+    ///
+    /// `EEXIST`: something is mapped, or being mapped, in the range.
+    fn wait_for(&self, range: IovaRange) -> Result<Guard<'_, Space, MutexBackend>> {
+        let mut space = self.space.lock();
         loop {
-            let found = match *place {
-                Place::At(range) => {
-                    self.check_range(domains, range)?;
-                    match space.areas.conflict(range) {
-                        None => return Ok(range),
-                        Some(Conflict::Area) => Err(EEXIST),
-                        Some(Conflict::Unmapping) => Ok(()),
-                    }
-                }
-                Place::Anywhere { len, align } => {
-                    let allowed = domains.allowed_of(usable);
-                    match space.areas.choose(allowed, len, align) {
-                        Some(range) => return Ok(range),
-                        None if space.areas.are_being_unmapped() => Ok(()),
-                        None => Err(ENOSPC),
-                    }
-                }
-            };
-            found?;
-            self.wait_for_unmap(space);
+            match space.areas.conflict(range) {
+                None => return Ok(space),
+                Some(Conflict::Area) => return Err(EEXIST),
+                Some(Conflict::Unmapping) => self.wait_for_unmap(&mut space),
+            }
         }
+    }
+
+    /// The lowest addresses that are free, or will be when the unmaps under way are over.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC`, `ENOMEM`, `EINTR`.
+    fn choose(
+        &self,
+        domains: &Domains,
+        len: u64,
+        align: u64,
+    ) -> Result<(Guard<'_, Space, MutexBackend>, IovaRange)> {
+        // What the area that was chosen last can take.
+        let mut nodes = Nodes::new(1)?;
+        loop {
+            let mut space = self.space.lock();
+            let generation = domains.generation();
+            match space.areas.choose(generation, len, align, &mut nodes) {
+                Choice::At(range) => return Ok((space, range)),
+                Choice::Nowhere if space.areas.are_being_unmapped() => {
+                    self.wait_for_unmap(&mut space);
+                }
+                Choice::Nowhere => return Err(ENOSPC),
+                Choice::Again(missing) => {
+                    drop(space);
+                    task::breathe()?;
+                    nodes = Nodes::new(missing.max(1))?;
+                }
+                Choice::Unknown => {
+                    drop(space);
+                    let choosable = self.choosable(domains)?;
+                    let old = self.space.lock().areas.choose_in(choosable);
+                    drop(old);
+                }
+            }
+        }
+    }
+
+    fn choosable(&self, domains: &Domains) -> Result<Choosable> {
+        let sane = IovaRange::new(PAGE, u64::MAX - PAGE);
+        let window = sane.and_then(|sane| sane.intersection(&self.window));
+        domains.choosable(window.ok_or(ENOSPC)?)
     }
 
     /// Sets where addresses may be chosen; nowhere in particular if `allowed` is empty.
@@ -184,8 +220,7 @@ impl IoPagetable {
         {
             return Err(EADDRINUSE);
         }
-        let old = core::mem::replace(&mut domains.allowed, allowed);
-        self.space.lock().areas.forget_choices();
+        let old = core::mem::replace(&mut *domains.allowed, allowed);
         drop(domains);
         drop(old);
         Ok(())

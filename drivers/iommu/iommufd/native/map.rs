@@ -10,6 +10,7 @@ use super::{
 use crate::{
     context::Context,
     device_memory::DeviceMemory,
+    gaps::MOST_ALIGN,
     io_pagetable::{
         place::Place,
         MapRequest,
@@ -32,9 +33,6 @@ use kernel::{
 };
 
 const PAGE: u64 = PAGE_SIZE as u64;
-
-/// The largest page that chosen addresses are aligned for: one that a table of the kernel maps.
-const HUGE_PAGE: u64 = PAGE * PAGE / 8;
 
 /// What a map is allowed to do.
 ///
@@ -87,8 +85,8 @@ fn place(iova: Option<u64>, len: u64, source: u64) -> Result<Place> {
     let lowest_bit = 1u64.checked_shl(source.trailing_zeros());
     let align = len
         .next_power_of_two()
-        .min(lowest_bit.unwrap_or(HUGE_PAGE))
-        .min(HUGE_PAGE);
+        .min(lowest_bit.unwrap_or(MOST_ALIGN))
+        .min(MOST_ALIGN);
     if align < PAGE {
         return Err(EINVAL);
     }
