@@ -6,7 +6,7 @@
 #include <signal.h>
 
 #include "failnth.h"
-#include "storm_worker.h"
+#include "storm_shared.h"
 
 struct thread {
 	struct storm *storm;
@@ -16,35 +16,40 @@ struct thread {
 	pthread_t thread;
 };
 
+#define FIRST_THREAD 1000
+
 /* --- devices ------------------------------------------------------------------- */
 
-/* Bind the device, and fill its buffer with what it is to write from then on. */
+/*
+ * Bind the device, and fill its buffer with what it is to write from then on. A space made
+ * for the purpose might be another one before the device is there.
+ */
 static int arm(struct thread *self)
 {
 	struct storm *storm = self->storm;
-	struct edu *edu = &self->edu;
-	int iommufd = storm->iommufd, space, ret;
+	const uint64_t iova = ARM_IOVA(self->number - FIRST_THREAD);
+	const int iommufd = storm->iommufd, space = storm->slots_space;
 	unsigned char *page = (unsigned char *)pages(1);
+	struct edu *edu = &self->edu;
+	int ret = edu_open(edu);
 
-	ret = edu_open(edu);
 	if (!ret)
 		ret = vfio_bind(edu->fd, iommufd);
 	self->id = ret;
-	space = ret < 0 ? ret : ioasid_alloc(iommufd, 64);
-	if (!page || space < 0)
-		return space < 0 ? space : -ENOMEM;
+	if (ret < 0 || !page)
+		return ret < 0 ? ret : -ENOMEM;
 	fill_pattern(page);
-	ret = ioasid_map(iommufd, space, page, IOVA, PAGE, IOASID_RW);
-	if (!ret)
-		ret = vfio_attach(edu->fd, space);
+	ret = ioasid_map(iommufd, space, page, iova, PAGE, IOASID_RW);
+	if (ret)
+		return ret;
+	ret = vfio_attach(edu->fd, space);
 	if (!ret)
 		ret = edu_start(edu);
 	if (!ret)
-		ret = edu_dma(edu, EDU_READS_MEMORY, IOVA, 0, DMA_SIZE);
-	if (!ret)
-		ret = vfio_attach(edu->fd, storm->slots_space);
+		ret = edu_dma(edu, EDU_READS_MEMORY, iova, 0, DMA_SIZE);
+	if (unmap(iommufd, space, iova, PAGE) != PAGE)
+		ret = -EIO;
 	munmap(page, PAGE);
-	ioasid_free(iommufd, space);
 	return ret;
 }
 
@@ -96,17 +101,16 @@ static void move(struct thread *self, struct dice *dice, int *domain)
 	int space = roll(dice, 2) ? storm->slots_space : storm->chaos_space, next = 0;
 
 	if (roll(dice, 2))
-		next = outcome(storm, "HWPT_ALLOC",
-			       hwpt_alloc(storm->iommufd, self->id, space, 0));
+		next = made(storm, "HWPT_ALLOC", hwpt_alloc(storm->iommufd, self->id, space, 0));
 	if (next < 0 || outcome(storm, "ATTACH", vfio_attach(self->edu.fd, next ? next : space))) {
 		if (next > 0)
-			outcome(storm, "DESTROY", destroy(storm->iommufd, next));
+			unmade(storm, "DESTROY", next, destroy(storm->iommufd, next));
 		return;
 	}
 	storm->moves++;
 	storm->domains += !!next;
 	if (*domain)
-		outcome(storm, "DESTROY", destroy(storm->iommufd, *domain));
+		unmade(storm, "DESTROY", *domain, destroy(storm->iommufd, *domain));
 	*domain = next;
 }
 
@@ -167,6 +171,24 @@ static void *unplugged_device(void *data)
 	return NULL;
 }
 
+/* A device that whoever shares ids moves, and that writes where they map; and to slots. */
+static void *shared_device(void *data)
+{
+	struct thread *self = data;
+	struct storm *storm = self->storm;
+	struct dice dice = dice_of(storm, self->number);
+	uint64_t iova;
+
+	while (!storm->stop) {
+		iova = SHARED_IOVA(roll(&dice, SHARERS)) + roll(&dice, 2) * PAGE;
+		if (edu_dma(&self->edu, EDU_WRITES_MEMORY, iova, 0, DMA_SIZE))
+			complain(storm, "a device hangs", -ETIMEDOUT);
+		if (!roll(&dice, 4))
+			write_somewhere(storm, &self->edu, &dice, false);
+	}
+	return NULL;
+}
+
 /* --- vandals -------------------------------------------------------------------- */
 
 /* Map, unmap or copy anything anywhere in a space where nobody minds, in either dialect. */
@@ -222,7 +244,7 @@ static void *ids(void *data)
 	while (memory && !storm->stop) {
 		native = roll(&dice, 2);
 		id = native ? ioas_alloc(storm->iommufd) : ioasid_alloc(storm->iommufd, 64);
-		outcome(storm, "ALLOC", id);
+		made(storm, "ALLOC", id);
 		outcome(storm, "OPTION", set_option(storm->iommufd, IOMMU_OPTION_HUGE_PAGES, id,
 						    roll(&dice, 2)));
 		outcome(storm, "MAP",
@@ -231,8 +253,8 @@ static void *ids(void *data)
 		outcome(storm, "CHANGE_PROCESS", change_process(storm->iommufd));
 		edu_sleep_ms(roll(&dice, 3));
 		native = roll(&dice, 2);
-		outcome(storm, "FREE", native ? destroy(storm->iommufd, id) :
-			ioasid_free(storm->iommufd, id));
+		unmade(storm, "FREE", id, native ? destroy(storm->iommufd, id) :
+		       ioasid_free(storm->iommufd, id));
 	}
 	return NULL;
 }
@@ -353,10 +375,10 @@ static void *readers(void *data)
 }
 
 static void *(*const everybody[])(void *) = {
-	steady_device, moving_device, unplugged_device, chaos, chaos, ids, closers, readers,
+	steady_device, moving_device, unplugged_device, shared_device, chaos, chaos, ids, closers, readers,
 };
 
-#define DEVICES 3
+#define DEVICES 4
 #define PROCESSES (WORKERS / 2 + 1)
 #define THREADS ARRAY_SIZE(everybody)
 
@@ -365,7 +387,7 @@ static void *(*const everybody[])(void *) = {
 static int find_devices(struct thread *threads)
 {
 	static const char *const addresses[DEVICES] = {
-		"0000:00:05.0", "0000:00:06.0", "0000:00:07.0",
+		"0000:00:05.0", "0000:00:06.0", "0000:00:07.0", "0000:00:08.0",
 	};
 	unsigned int i;
 	int ret = 0;
@@ -385,6 +407,7 @@ static int make_spaces(struct storm *storm)
 	storm->slots_space = ioasid_alloc(storm->iommufd, 64);
 	storm->chaos_space = ioas_alloc(storm->iommufd);
 	storm->stage_space = ioas_alloc(storm->iommufd);
+	storm->shared_space = ioas_alloc(storm->iommufd);
 	ret = allow_iovas(storm->iommufd, storm->slots_space, &chosen, 1);
 	set.ioas_id = storm->slots_space;
 	return ret ? ret : call(storm->iommufd, IOMMU_VFIO_IOAS, &set);
@@ -395,11 +418,30 @@ static void prepare(struct storm *storm, struct thread *threads)
 	unsigned int i;
 
 	if (find_devices(threads))
-		ksft_exit_fail_msg("needs three edu devices, at 00:05.0, 00:06.0 and 00:07.0\n");
+		ksft_exit_fail_msg("needs four edu devices, at 00:05.0 to 00:08.0\n");
 	if (make_spaces(storm))
 		ksft_exit_fail_msg("no address spaces\n");
 	for (i = 0; i < SLOTS; i++)
 		storm->slots[i].iova = SLOT_IOVA(i);
+}
+
+static void begin_to_share(struct storm *storm, const struct thread *device,
+			   struct sharer *sharers, pthread_t *threads)
+{
+	unsigned int i;
+
+	storm->shared_fd = device->edu.fd;
+	storm->shared_id = device->id;
+	for (i = 0; i < SHARERS; i++) {
+		sharers[i] = (struct sharer) {
+			.storm = storm,
+			.number = i,
+			.dice = dice_of(storm, 2 * FIRST_THREAD + i),
+		};
+		if (!prepare_sharer(&sharers[i]) ||
+		    pthread_create(&threads[i], NULL, share, &sharers[i]))
+			ksft_exit_fail_msg("no more threads\n");
+	}
 }
 
 /* All processes begin before a device is open: what they had open would stay open. */
@@ -425,16 +467,21 @@ static void begin(struct storm *storm, struct thread *threads, pid_t *children)
 /* Returns how many processes did not end well. */
 static int blow(struct storm *storm, struct thread *threads, unsigned int seconds)
 {
+	struct sharer sharers[SHARERS];
+	pthread_t sharing[SHARERS];
 	pid_t children[PROCESSES];
 	unsigned int i, left;
 	int status, bad = 0;
 
 	begin(storm, threads, children);
+	begin_to_share(storm, &threads[DEVICES - 1], sharers, sharing);
 	for (left = seconds; left && !storm->stale && !storm->lost && !storm->undocumented; left--)
 		sleep(1);
 	storm->stop = true;
 	for (i = 0; i < THREADS; i++)
 		pthread_join(threads[i].thread, NULL);
+	for (i = 0; i < SHARERS; i++)
+		pthread_join(sharing[i], NULL);
 	for (i = 0; i < PROCESSES; i++) {
 		waitpid(children[i], &status, 0);
 		bad += !!status;
@@ -462,7 +509,8 @@ static bool everybody_had_a_turn(struct storm *storm)
 		[BY_IOASID] = "MAP_DMA", [BY_IOAS] = "IOAS_MAP", [BY_CHOICE] = "a chosen address",
 		[BY_COPY] = "IOAS_COPY", [BY_FILE] = "IOAS_MAP_FILE", [BY_CONTAINER] = "VFIO",
 	};
-	bool all = storm->arrived && storm->moves && storm->unplugs;
+	bool all = storm->arrived && storm->moves && storm->unplugs && storm->shared_deaths &&
+		   storm->shared_moves && storm->shared_maps;
 	enum way way;
 
 	for (way = 0; way < WAYS; way++) {
@@ -484,9 +532,9 @@ int main(int argc, char **argv)
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	storm->seed = argc > 2 ? strtoul(argv[2], NULL, 0) : (unsigned long)time(NULL);
 	for (i = 0; i < THREADS; i++)
-		threads[i] = (struct thread) { .storm = storm, .number = 1000 + i };
+		threads[i] = (struct thread) { .storm = storm, .number = FIRST_THREAD + i };
 	ksft_print_header();
-	ksft_set_plan(5);
+	ksft_set_plan(6);
 	ksft_print_msg("%u seconds, seed %u\n", seconds, storm->seed);
 	pins = held_pins();
 	prepare(storm, threads);
@@ -496,9 +544,12 @@ int main(int argc, char **argv)
 	ksft_print_msg("%lu writes that had to arrive did, %lu moves, %lu to domains\n",
 		       storm->arrived, storm->moves, storm->domains);
 	ksft_print_msg("%lu devices bound again, %lu removed\n", storm->binds, storm->unplugs);
+	ksft_print_msg("%lu shared ids destroyed, %lu moves to one, %lu maps\n",
+		       storm->shared_deaths, storm->shared_moves, storm->shared_maps);
 	ksft_test_result(!storm->stale, "no write went where nothing is mapped\n");
 	ksft_test_result(!storm->lost, "every write to what is mapped arrived\n");
 	ksft_test_result(!storm->undocumented && !bad, "every call had a documented outcome\n");
+	ksft_test_result(!recount(storm), "every id is as often there as it was given\n");
 	ksft_test_result(nothing_left(storm, threads, pins), "nothing is left pinned\n");
 	ksft_test_result(everybody_had_a_turn(storm), "everybody had a turn\n");
 	ksft_finished();

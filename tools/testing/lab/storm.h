@@ -8,6 +8,10 @@
  * all the time. What a device wrote to a page that was mapped from before the write
  * until after it must be there when the worker looks; and nothing may ever be in a
  * page that is not mapped, or not any more.
+ *
+ * The ids of spaces, domains and devices belong to nobody: some threads do what they like
+ * to any of them, see storm_shared.h. Just the four spaces below stay that the rest is
+ * about; whoever else has an id must be prepared to find something else there.
  */
 #ifndef LAB_STORM_H
 #define LAB_STORM_H
@@ -28,6 +32,8 @@
 #define SLOT_SIZE (SLOT_PAGES * PAGE)
 #define CHOSEN_IOVA (IOVA + (8UL << 30))	/* where the driver may put a slot */
 #define CHOSEN_SIZE (1UL << 30)
+#define COUNTED_IDS 1024
+#define ARM_IOVA(thread) (IOVA + (2UL << 30) + (thread) * PAGE)	/* where devices learn what to write */
 #define DMA_SIZE 256
 
 /* How a slot is mapped. */
@@ -47,11 +53,17 @@ struct storm {
 	int slots_space;	/* the IOASID that is divided into slots */
 	int chaos_space;	/* the one where everybody does what he likes */
 	int stage_space;	/* from where slots are copied */
+	int shared_space;	/* where most of those domains are whose ids are shared */
+	int shared_fd;		/* the device that whoever shares ids moves */
+	int shared_id;
+	atomic_int shared_last;	/* the id that one of them was given last */
 	unsigned int seed;
 	struct slot slots[SLOTS];
+	/* How often each id was given to what DESTROY destroys, less how often it did so. */
+	atomic_int held[COUNTED_IDS];
 
 	atomic_ulong calls, disturbances, writes, arrived, moves, domains, binds, unplugs;
-	atomic_ulong maps[WAYS];
+	atomic_ulong maps[WAYS], shared_deaths, shared_moves, shared_maps;
 	atomic_ulong stale, lost, undocumented;
 };
 
@@ -104,6 +116,22 @@ static inline int64_t outcome(struct storm *storm, const char *what, int64_t ret
 		if (ret == -errnos[i])
 			return ret;
 	complain(storm, what, ret);
+	return ret;
+}
+
+/* The same for a call that makes a space or a domain, whose id it returns. */
+static inline int made(struct storm *storm, const char *what, int id)
+{
+	if (outcome(storm, what, id) > 0 && id < COUNTED_IDS)
+		storm->held[id]++;
+	return id;
+}
+
+/* And for one that destroys whatever of these has that id. */
+static inline int unmade(struct storm *storm, const char *what, int id, int ret)
+{
+	if (!outcome(storm, what, ret) && id < COUNTED_IDS)
+		storm->held[id]--;
 	return ret;
 }
 
