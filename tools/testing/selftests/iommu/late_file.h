@@ -3,8 +3,8 @@
  * A file whose pages come when its owner wants them to, or never: a FUSE server of
  * one file, which is a thread of the owner's.
  */
-#ifndef LAB_LATE_FILE_H
-#define LAB_LATE_FILE_H
+#ifndef SELFTESTS_IOMMU_LATE_FILE_H
+#define SELFTESTS_IOMMU_LATE_FILE_H
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,6 +30,7 @@ struct late_file {
 	pthread_mutex_t lock;
 	sem_t asked;			/* posted for each read that is put off */
 	bool opened;			/* reads are answered */
+	unsigned int failures;		/* so many reads fail before one is put off */
 	struct fuse_in_header put_off[64];
 	uint32_t sizes[64];
 	unsigned int count;
@@ -59,7 +60,10 @@ static inline void late_file_read(struct late_file *file, const struct fuse_in_h
 				  const struct fuse_read_in *read)
 {
 	pthread_mutex_lock(&file->lock);
-	if (file->opened || file->count == sizeof(file->sizes) / sizeof(file->sizes[0])) {
+	if (file->failures) {
+		file->failures--;
+		late_file_reply(file, in, -EIO, NULL, 0);
+	} else if (file->opened || file->count == sizeof(file->sizes) / sizeof(file->sizes[0])) {
 		late_file_reply(file, in, 0, NULL, read->size);
 	} else {
 		file->put_off[file->count] = *in;
@@ -177,4 +181,4 @@ static inline void late_file_end(struct late_file *file)
 	unlink(LATE_FILE);
 }
 
-#endif /* LAB_LATE_FILE_H */
+#endif /* SELFTESTS_IOMMU_LATE_FILE_H */
