@@ -135,11 +135,7 @@ impl Access {
         Ok(KBox::write(room, access))
     }
 
-    fn move_to(
-        &self,
-        state: Guard<'_, State, MutexBackend>,
-        new: Option<IoasUser>,
-    ) -> Result {
+    fn move_to(&self, state: Guard<'_, State, MutexBackend>, new: Option<IoasUser>) -> Result {
         self.seat.move_to(&self.callback, state, new)
     }
 

@@ -10,7 +10,7 @@ use crate::{
         domain::Prot,
         pin::Batch, //
     },
-    mapping::Memory,
+    memory::Memory,
     pages::Runs,
 };
 use kernel::prelude::*;
@@ -91,7 +91,7 @@ impl Drop for Fill<'_> {
     fn drop(&mut self) {
         let Some(runs) = self.runs.take() else { return };
         if let Some(mapped) = IovaRange::until(self.range.first(), self.next) {
-            self.domains.unmap(|| runs.strides(0, mapped));
+            self.domains.unmap(|| runs.strides(mapped));
         }
         // Unpins and uncharges.
         self.domains

@@ -73,6 +73,12 @@ impl IovaRange {
             .and_then(|next| Self::new(next, self.last))
     }
 
+    /// What of the range lies behind its first `len` bytes.
+    pub(crate) fn after(&self, len: u64) -> Option<Self> {
+        let first = self.first.checked_add(len)?;
+        Self::new(first, self.last)
+    }
+
     /// The number of bytes, 0 standing for all 2^64.
     pub(crate) fn len(&self) -> u64 {
         (self.last - self.first).wrapping_add(1)

@@ -70,6 +70,7 @@ mod iova;
 #[allow(unsafe_code)]
 mod kapi;
 mod mapping;
+mod memory;
 mod msi;
 mod native;
 mod pages;

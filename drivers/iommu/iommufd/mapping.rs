@@ -3,8 +3,7 @@
 //! What an area holds: pinned memory, whole or in part, and what devices may do with it.
 //!
 //! Most memory is in one area, and lies in it. What `IOAS_COPY` puts into other areas as well is
-//! moved out of the first, behind a counted reference: it is pinned and charged once, and let go
-//! with the last area that has some of it.
+//! moved out of the first, and is what [`crate::memory`] is about.
 
 use crate::{
     device_memory::DeviceMemory,
@@ -23,43 +22,44 @@ use crate::{
             Prot, //
         },
         memfd::WrittenFile,
-        run::Span, //
+        run::{
+            PinnedRun,
+            Span, //
+        }, //
     },
-    pages::Runs,
+    memory::{
+        FileMemory,
+        Memory,
+        Part,
+        SharedRoom, //
+    },
+    pages::{
+        strides,
+        Runs, //
+    },
 };
-use core::{
-    iter,
-    mem::{
-        size_of,
-        MaybeUninit, //
-    },
+use core::mem::{
+    size_of,
+    MaybeUninit, //
 };
 use kernel::{
-    new_mutex,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
     prelude::*,
-    sync::{
-        Arc,
-        Mutex,
-        UniqueArc, //
-    },
+    sync::Arc, //
 };
-
-/// Pinned memory, and who pays for it. Dropping it unpins and uncharges, in this order.
-pub(crate) struct Memory {
-    runs: Runs,
-    charge: Charge,
-}
 
 /// The content of a live area.
 pub(crate) enum Mapping {
     /// All of some memory that nobody else has.
     Own { memory: Memory, prot: Prot },
     /// The same, of a file that devices may write to.
-    File { memory: KBox<FileMemory>, prot: Prot },
+    File {
+        memory: KBox<FileMemory>,
+        prot: Prot,
+    },
     /// A part of some memory that others may have as well.
     Part(Part),
     /// Memory of a device, which knows the domains that it is in.
@@ -71,13 +71,6 @@ pub(crate) enum Mapping {
 
 // Every area has one: it has to be small.
 static_assert!(size_of::<Option<Mapping>>() == 56);
-
-/// Memory of a file, and the file, which learns that nobody writes to it any more after the
-/// memory was unpinned.
-pub(crate) struct FileMemory {
-    memory: Memory,
-    file: Arc<WrittenFile>,
-}
 
 /// Where pinned memory goes that nobody else has, allocated before it is mapped.
 pub(crate) struct OwnRoom(Option<(KBox<MaybeUninit<FileMemory>>, Arc<WrittenFile>)>);
@@ -107,95 +100,6 @@ impl OwnRoom {
     }
 }
 
-/// Pinned memory that several areas may have.
-#[pin_data]
-struct Shared {
-    runs: Runs,
-    /// The file that it is of, if devices may write to that.
-    file: Option<Arc<WrittenFile>>,
-    /// Who pays for it may change, and no area is its only owner.
-    #[pin]
-    charge: Mutex<Charge>,
-}
-
-/// A part of shared memory.
-#[derive(Clone)]
-pub(crate) struct Part {
-    memory: Arc<Shared>,
-    /// How many pages of the memory come before this part.
-    skip: u64,
-    prot: Prot,
-}
-
-/// Where memory goes when it becomes shared, allocated before any lock is taken.
-pub(crate) struct SharedRoom(UniqueArc<MaybeUninit<Shared>>);
-
-impl SharedRoom {
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self(UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?))
-    }
-}
-
-impl Memory {
-    /// What was pinned, and charged for.
-    pub(crate) fn new(runs: Runs, charge: Charge) -> Self {
-        Self { runs, charge }
-    }
-
-    /// Cuts off what comes behind the first `npages`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Runs::cut_off`].
-    fn cut_off(&mut self, npages: u64) -> Result<Self> {
-        let runs = self.runs.cut_off(npages)?;
-        let charge = self.charge.cut_off(npages);
-        Ok(Self { runs, charge })
-    }
-
-    /// Makes it what several areas may have, with the file that it is of, if devices may write to
-    /// that.
-    fn share(self, file: Option<Arc<WrittenFile>>, room: SharedRoom) -> Arc<Shared> {
-        let Self { runs, charge } = self;
-        let Ok(shared) = room.0.pin_init_with(pin_init!(Shared {
-            runs,
-            file,
-            charge <- new_mutex!(charge, "iommufd_charge"),
-        }));
-        shared.into()
-    }
-}
-
-impl Part {
-    /// The part that begins `pages` further on.
-    pub(crate) fn after(&self, pages: u64) -> Self {
-        Self {
-            skip: self.skip.wrapping_add(pages),
-            ..self.clone()
-        }
-    }
-
-    /// Whether it was pinned for these rights.
-    ///
-    /// # Errors
-    ///
-    /// `EPERM`: devices may not write to it.
-    pub(crate) fn check(&self, prot: Prot) -> Result {
-        if prot.write && !self.memory.runs.writable() {
-            return Err(EPERM);
-        }
-        Ok(())
-    }
-
-    /// The same memory with other rights.
-    pub(crate) fn with(self, prot: Prot) -> Self {
-        Self { prot, ..self }
-    }
-}
-
 impl Mapping {
     /// The memory, if nobody else has it.
     fn own(&self) -> Option<&Memory> {
@@ -206,13 +110,17 @@ impl Mapping {
         }
     }
 
-    /// What is pinned, if anything is, and how many of its pages come before what is mapped.
-    fn pinned(&self) -> Option<(&Runs, u64)> {
+    /// Shows its runs from page number `skip` on to `look`, each with how many of its pages come
+    /// before that, until it says `false`. A device's memory has none.
+    fn each_run(&self, skip: u64, mut look: impl FnMut(&PinnedRun, u64) -> bool) {
         match self {
-            Self::Own { memory, .. } => Some((&memory.runs, 0)),
-            Self::File { memory, .. } => Some((&memory.memory.runs, 0)),
-            Self::Part(part) => Some((&part.memory.runs, part.skip)),
-            Self::Device { .. } => None,
+            Self::Part(part) => part.each_run(skip, look),
+            Self::Own { .. } | Self::File { .. } | Self::Device { .. } => {
+                if let Some(memory) = self.own() {
+                    let mut runs = memory.runs().after(skip);
+                    runs.all(|(run, skipped)| look(run, skipped));
+                }
+            }
         }
     }
 
@@ -227,68 +135,87 @@ impl Mapping {
     /// What devices may do.
     pub(crate) fn prot(&self) -> Prot {
         match self {
-            Self::Own { prot, .. }
-            | Self::File { prot, .. }
-            | Self::Part(Part { prot, .. })
-            | Self::Device { prot, .. } => *prot,
+            Self::Own { prot, .. } | Self::File { prot, .. } | Self::Device { prot, .. } => *prot,
+            Self::Part(part) => part.prot(),
         }
     }
 
     /// Who pays for the memory, if nobody else has it.
     pub(crate) fn payer(&self) -> Option<&Arc<Payer>> {
-        self.own().map(|memory| memory.charge.payer())
+        self.own().map(Memory::payer)
     }
 
     /// Whether the memory counts against a limit.
     pub(crate) fn is_limited(&self) -> bool {
         match self {
-            Self::Own { memory, .. } => memory.charge.is_limited(),
-            Self::File { memory, .. } => memory.memory.charge.is_limited(),
-            Self::Part(part) => part.memory.charge.lock().is_limited(),
-            Self::Device { .. } => false,
+            Self::Part(part) => part.is_limited(),
+            Self::Own { .. } | Self::File { .. } | Self::Device { .. } => {
+                self.own().is_some_and(Memory::is_limited)
+            }
         }
     }
 
-    /// Shows what is charged for the memory, if anything is, to `look`, which may have another one
-    /// pay.
-    pub(crate) fn with_charge<R>(&mut self, look: impl FnOnce(&mut Charge) -> R) -> Option<R> {
+    /// Shows each charge for the memory to `look`, which may have another one pay.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: it is a device's, and nobody pays. Those of `look`.
+    pub(crate) fn each_charge(&mut self, look: &mut dyn FnMut(&mut Charge) -> Result) -> Result {
         match self {
-            Self::Own { memory, .. } => Some(look(&mut memory.charge)),
-            Self::File { memory, .. } => Some(look(&mut memory.memory.charge)),
-            Self::Part(part) => Some(look(&mut part.memory.charge.lock())),
-            Self::Device { .. } => None,
+            Self::Own { memory, .. } => look(memory.charge_mut()),
+            Self::File { memory, .. } => look(memory.memory.charge_mut()),
+            Self::Part(part) => part.each_charge(look),
+            Self::Device { .. } => Err(EINVAL),
         }
     }
 
-    /// In how many pieces the memory is that all or a part of is mapped; none if it was taken
-    /// back.
+    /// In how many pieces the memory is that is mapped; none if it was taken back.
     #[inline]
     pub(crate) fn run_count(&self) -> u64 {
-        match self.device() {
-            Some(device) => u64::from(!device.is_revoked()),
-            None => self.pinned().map_or(0, |(runs, _)| runs.count() as u64),
+        match self {
+            Self::Own { memory, .. } => memory.runs().count() as u64,
+            Self::File { memory, .. } => memory.memory.runs().count() as u64,
+            Self::Part(part) => part.run_count(),
+            Self::Device { memory, .. } => u64::from(!memory.is_revoked()),
         }
     }
 
     /// All of the memory, if nobody else has it.
     pub(crate) fn whole(&self) -> Option<&Runs> {
-        self.own().map(|memory| &memory.runs)
+        self.own().map(Memory::runs)
     }
 
-    /// What is mapped in `area`, which this is the content of: each span with its I/O address.
-    /// A device's memory is not among it.
-    pub(crate) fn placed(&self, area: IovaRange) -> impl Iterator<Item = (u64, Span)> + '_ {
-        let pinned = self.pinned();
-        let mut placed = pinned.map(|(runs, skip)| runs.placed(skip, area));
-        iter::from_fn(move || placed.as_mut()?.next())
+    /// Shows what is mapped in `area`, which this is the content of, to `look`: each span with its
+    /// I/O address. A device's memory is not among it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `look`, with which it ends.
+    pub(crate) fn each_span(
+        &self,
+        area: IovaRange,
+        mut look: impl FnMut(u64, Span) -> Result,
+    ) -> Result {
+        let mut rest = Some(area);
+        let mut result = Ok(());
+        self.each_run(0, |run, skipped| {
+            let (Some(all), Some(span)) = (rest, run.span().after(skipped)) else {
+                return false;
+            };
+            let npages = span.npages.min(page_count(all));
+            result = look(all.first(), Span { npages, ..span });
+            rest = all.after(npages << PAGE_SHIFT);
+            result.is_ok()
+        });
+        result
     }
 
-    /// The parts to unmap `area` in, which this is the content of. A device's memory is not
-    /// among it.
+    /// The parts to unmap `area` in, which this is the content of, or the start of that. A device's
+    /// memory is not among it.
+    #[inline]
     pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
-        let pinned = self.pinned();
-        let mut strides = pinned.map(|(runs, skip)| runs.strides(skip, area));
-        iter::from_fn(move || strides.as_mut()?.next())
+        let all = self.device().is_none().then_some(area);
+        strides(all, |skip, look| self.each_run(skip, look))
     }
 
     /// Takes a device's memory out of `domain`, and returns what else is to be unmapped of
@@ -307,16 +234,11 @@ impl Mapping {
     /// Lists the pages of it that are mapped in `range`, which begins `skip` pages behind the area
     /// that this is the content of. A device's memory has none.
     pub(crate) fn list_pages(&self, skip: u64, range: IovaRange, slots: &mut PageSlots<'_>) {
-        let Some((runs, before)) = self.pinned() else {
-            return;
-        };
         let mut left = page_count(range);
-        for (run, skipped) in runs.after(before.wrapping_add(skip)) {
+        self.each_run(skip, |run, skipped| {
             left -= run.list(skipped, left, slots);
-            if left == 0 {
-                return;
-            }
-        }
+            left > 0
+        });
     }
 
     /// Copies `len` bytes between `buffer` and the memory, from byte `from` of the area on.
@@ -325,22 +247,24 @@ impl Mapping {
     ///
     /// `EPERM`: it may not be written to. `EINVAL`: it is a device's.
     pub(crate) fn copy(&self, from: u64, len: u64, buffer: &mut Buffer<'_>) -> Result {
-        let (runs, before) = self.pinned().ok_or(EINVAL)?;
-        let first_page = before.wrapping_add(from >> PAGE_SHIFT);
+        if self.device().is_some() {
+            return Err(EINVAL);
+        }
         let mut offset = from % PAGE_SIZE as u64;
         let mut left = len;
-        for (run, skipped) in runs.after(first_page) {
-            left -= run.copy((skipped << PAGE_SHIFT) + offset, left, buffer)?;
-            offset = 0;
-            if left == 0 {
-                break;
+        let mut result = Ok(());
+        self.each_run(from >> PAGE_SHIFT, |run, skipped| {
+            match run.copy((skipped << PAGE_SHIFT) + offset, left, buffer) {
+                Ok(done) => left -= done,
+                Err(e) => result = Err(e),
             }
-        }
-        Ok(())
+            offset = 0;
+            left > 0 && result.is_ok()
+        });
+        result
     }
 
-    /// Cuts off what comes behind the first `len` bytes, which are whole pages. What areas share
-    /// goes on being pinned as a whole.
+    /// Cuts off what comes behind the first `len` bytes, which are whole pages.
     ///
     /// # Errors
     ///
@@ -356,28 +280,24 @@ impl Mapping {
                 let room = OwnRoom::new(Some(memory.file.clone()))?;
                 Ok(room.hold(memory.memory.cut_off(npages)?, *prot))
             }
-            Self::Part(part) => Ok(Self::Part(part.after(npages))),
+            Self::Part(part) => Ok(Self::Part(part.cut_off(npages)?)),
             Self::Device { .. } => Err(EINVAL),
         }
     }
 
-    /// Makes what it holds a part of shared memory, if it is not that already. A device's memory
-    /// cannot be shared.
-    pub(crate) fn share(self, room: SharedRoom) -> Result<Part, Self> {
-        let (memory, prot) = match self {
-            Self::Own { memory, prot } => (memory.share(None, room), prot),
+    /// Makes what it holds, which is mapped in `area`, a part of shared memory, if it is not that
+    /// already. A device's memory cannot be shared.
+    pub(crate) fn share(self, room: SharedRoom, area: IovaRange) -> Result<Part, Self> {
+        match self {
+            Self::Own { memory, prot } => Ok(Part::new(room, memory, page_count(area), prot, None)),
             Self::File { memory, prot } => {
                 let FileMemory { memory, file } = KBox::into_inner(memory);
-                (memory.share(Some(file), room), prot)
+                let npages = page_count(area);
+                Ok(Part::new(room, memory, npages, prot, Some(file)))
             }
-            Self::Part(part) => return Ok(part),
-            Self::Device { .. } => return Err(self),
-        };
-        Ok(Part {
-            memory,
-            skip: 0,
-            prot,
-        })
+            Self::Part(part) => Ok(part),
+            Self::Device { .. } => Err(self),
+        }
     }
 }
 
@@ -388,7 +308,8 @@ pub(crate) struct Usage {
     pub(crate) areas: u64,
     /// Bytes mapped.
     pub(crate) bytes: u64,
-    /// Those of them that are pinned: all but devices' own memory.
+    /// Those of them that are pinned: all but devices' own memory. What several areas have counts
+    /// in each.
     pub(crate) pinned: u64,
     /// Those of these that count against a limit.
     pub(crate) charged: u64,

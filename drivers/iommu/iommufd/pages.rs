@@ -9,18 +9,12 @@ use crate::{
     iova::IovaRange,
     kapi::{
         pin::Batch,
-        run::{
-            PinnedRun,
-            Span, //
-        },
+        run::PinnedRun,
         task, //
     },
 };
 use core::{
-    iter::{
-        self,
-        Peekable, //
-    },
+    iter,
     mem::size_of,
     slice, //
 };
@@ -268,89 +262,48 @@ impl Runs {
         }
     }
 
-    /// What the pages from number `skip` on are mapped as in `area`: each span with its I/O
-    /// address.
-    pub(crate) fn placed(
-        &self,
-        skip: u64,
-        area: IovaRange,
-    ) -> impl Iterator<Item = (u64, Span)> + '_ {
-        let mut rest = Some(area);
-        let spans = self
-            .after(skip)
-            .filter_map(|(run, skipped)| run.span().after(skipped));
-        spans.map_while(move |span| {
-            let all = rest?;
-            let part = IovaRange::with_len(all.first(), span.len())
-                .ok()
-                .and_then(|part| part.intersection(&all))
-                .unwrap_or(all);
-            rest = all.behind(part.last());
-            let npages = part.len() >> PAGE_SHIFT;
-            Some((part.first(), Span { npages, ..span }))
+    /// The parts to unmap `area` in, which it is mapped in from the start on; see [`strides`].
+    pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
+        strides(Some(area), |skip, look| {
+            self.after(skip).all(|(run, skipped)| look(run, skipped));
         })
     }
-
-    /// The parts to unmap `area` in, which the pages from number `skip` on make up: a domain
-    /// cannot cut what was mapped in one call, so that each part ends where physical memory does
-    /// not go on.
-    pub(crate) fn strides(&self, skip: u64, area: IovaRange) -> Strides<'_> {
-        Strides {
-            all: self,
-            skip,
-            runs: None,
-            rest: Some(area),
-        }
-    }
 }
 
-/// The iterator that [`Runs::strides`] returns.
-pub(crate) struct Strides<'a> {
-    all: &'a Runs,
-    skip: u64,
-    /// What is left of the runs, once the first stride was looked for.
-    runs: Option<Peekable<After<'a>>>,
-    rest: Option<IovaRange>,
-}
-
-impl Iterator for Strides<'_> {
-    type Item = IovaRange;
-
-    #[inline]
-    fn next(&mut self) -> Option<IovaRange> {
-        let rest = self.rest.take()?;
+/// The parts to unmap `area` in, so that others get their turn in between. A domain cannot cut
+/// what was mapped in one call: each part ends where physical memory does not go on.
+///
+/// `each_run` shows the runs from a page of the area on, each with how many of its pages come
+/// before, until it is told `false`.
+#[inline]
+pub(crate) fn strides<'a>(
+    area: Option<IovaRange>,
+    each_run: impl Fn(u64, &mut dyn FnMut(&PinnedRun, u64) -> bool) + 'a,
+) -> impl Iterator<Item = IovaRange> + 'a {
+    let mut rest = area;
+    let mut skip = 0;
+    iter::from_fn(move || {
+        let all = rest.take()?;
         // Most areas have no more than one.
-        if rest.last() - rest.first() < STRIDE {
-            return Some(rest);
+        if all.last() - all.first() < STRIDE {
+            return Some(all);
         }
-        Some(self.first_of(rest))
-    }
-}
-
-impl Strides<'_> {
-    fn first_of(&mut self, all: IovaRange) -> IovaRange {
-        let runs = self
-            .runs
-            .get_or_insert_with(|| self.all.after(self.skip).peekable());
-        let mut len = 0u64;
-        while let Some((run, skipped)) = runs.next() {
-            len = len.saturating_add(run.len() - (skipped << PAGE_SHIFT));
-            let goes_on = runs
-                .peek()
-                .is_some_and(|(next, _)| run.is_followed_by(next));
-            if len >= STRIDE && !goes_on {
-                break;
+        let mut npages = 0u64;
+        let mut end = None;
+        each_run(skip, &mut |run, skipped| {
+            if npages >= STRIDE >> PAGE_SHIFT && end != Some(run.pfn()) {
+                return false;
             }
-        }
-        let Some(part) = IovaRange::with_len(all.first(), len)
-            .ok()
-            .filter(|part| part.last() < all.last())
-        else {
-            return all;
-        };
-        self.rest = all.behind(part.last());
-        part
-    }
+            npages = npages.saturating_add(run.npages() - skipped);
+            end = run.pfn().checked_add(run.npages());
+            true
+        });
+        skip += npages;
+        let next = all.after(npages << PAGE_SHIFT);
+        rest = next.filter(|_| npages > 0);
+        let Some(next) = rest else { return Some(all) };
+        IovaRange::until(all.first(), next.first())
+    })
 }
 
 /// The iterator that [`Runs::after`] returns.

@@ -452,27 +452,23 @@ fn fill_area(
         return device.enter(domains, domain, range, mapping.prot());
     }
     let mut next = range.first();
-    let mut step = |len: u64, mapped: Result| {
-        if let (Err(_), Some(done)) = (mapped, IovaRange::until(range.first(), next)) {
-            domain.unmap(mapping.strides(done));
-        }
-        next = next.wrapping_add(len);
-        mapped
+    let filled = match mapping.whole() {
+        None => mapping.each_span(range, |iova, span| {
+            domains.map_span_into(domain, iova, span, mapping.prot())?;
+            next = next.wrapping_add(span.len());
+            Ok(())
+        }),
+        Some(runs) => runs.slices(0, 0).try_for_each(|some| {
+            domains.map_into(domain, next, some, mapping.prot())?;
+            let len = some.iter().map(|run| run.len()).sum();
+            next = next.wrapping_add(len);
+            Ok(())
+        }),
     };
-    let Some(runs) = mapping.whole() else {
-        for (iova, span) in mapping.placed(range) {
-            let mapped = domains.map_span_into(domain, iova, span, mapping.prot());
-            step(span.len(), mapped)?;
-        }
-        return Ok(());
-    };
-    let mut iova = range.first();
-    for some in runs.slices(0, 0) {
-        let len = some.iter().map(|run| run.len()).sum();
-        step(len, domains.map_into(domain, iova, some, mapping.prot()))?;
-        iova = iova.wrapping_add(len);
+    if let (Err(_), Some(done)) = (filled, IovaRange::until(range.first(), next)) {
+        domain.unmap(mapping.strides(done));
     }
-    Ok(())
+    filled
 }
 
 /// Whether an IOMMU with the page sizes of `bitmap` can map any single page of `page` bytes.

@@ -7,7 +7,10 @@ use crate::kapi::{
     account::Takeover,
     task, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    warn_on, //
+};
 
 impl IoPagetable {
     /// Notes the charge for each area in `takeover`.
@@ -22,8 +25,7 @@ impl IoPagetable {
         let mut space = self.space.lock();
         for mapping in space.areas.contents_mut() {
             task::breathe()?;
-            let noted = mapping.with_charge(|charge| takeover.note(charge));
-            noted.ok_or(EINVAL)??;
+            mapping.each_charge(&mut |charge| takeover.note(charge))?;
         }
         Ok(())
     }
@@ -34,7 +36,13 @@ impl IoPagetable {
         let mut space = self.space.lock();
         for mapping in space.areas.contents_mut() {
             task::resched();
-            mapping.with_charge(|charge| takeover.finish(charge));
+            if mapping.device().is_none() {
+                let finished = mapping.each_charge(&mut |charge| {
+                    takeover.finish(charge);
+                    Ok(())
+                });
+                warn_on!(finished.is_err());
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is mapped once more: pinned and charged once, however often it is mapped.
+//! Memory that is mapped once more: pinned and charged once, however often it is mapped, and as
+//! long as it is mapped anywhere.
 
 use super::{
     place::Place,
@@ -14,8 +15,9 @@ use crate::{
         domain::Prot,
         task, //
     },
-    mapping::{
-        Mapping,
+    mapping::Mapping,
+    memory::{
+        Held,
         Part,
         SharedRoom, //
     },
@@ -72,10 +74,9 @@ impl IoPagetable {
         let mut rest = Some(range);
         while let Some(todo) = rest {
             task::breathe()?;
-            let (area, part) = self.share(todo.first(), SharedRoom::new()?)?;
-            let skipped = (todo.first() - area.first()) >> PAGE_SHIFT;
-            let piece = area.intersection(&todo).ok_or(ENOENT)?;
-            let part = part.after(skipped);
+            let (piece, held) = self.share(todo, SharedRoom::new()?)?;
+            // Without a lock: memory may have to be cut.
+            let part = held.into_part()?;
             list.push((piece.len(), part), GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
             rest = todo.behind(piece.last());
         }
@@ -85,20 +86,26 @@ impl IoPagetable {
         })
     }
 
-    fn share(&self, iova: u64, room: SharedRoom) -> Result<(IovaRange, Part)> {
+    /// Holds what is mapped in the first of the areas that make up `range`, and says what of it
+    /// that is.
+    fn share(&self, range: IovaRange, room: SharedRoom) -> Result<(IovaRange, Held)> {
         let mut space = self.space.lock();
-        let (area, _) = space.areas.live_at(iova).ok_or(ENOENT)?;
-        let mut shared = Err(EOPNOTSUPP);
+        let (area, _) = space.areas.live_at(range.first()).ok_or(ENOENT)?;
+        let piece = area.intersection(&range).ok_or(ENOENT)?;
+        let page_of = |iova: u64| (iova - area.first()) >> PAGE_SHIFT;
+        let skip = page_of(piece.first());
+        let npages = page_of(piece.last()) - skip + 1;
+        let mut held = Err(EOPNOTSUPP);
         space.areas.change(area.last(), |mapping| {
-            mapping.share(room).map_or_else(
+            mapping.share(room, area).map_or_else(
                 |device| device,
                 |part| {
-                    shared = Ok(part.clone());
+                    held = part.hold(skip, npages);
                     Mapping::Part(part)
                 },
             )
         });
-        Ok((area, shared?))
+        Ok((piece, held?))
     }
 
     /// Maps parts of memory one behind the other, and says where, and in how many runs.
@@ -187,13 +194,14 @@ fn fill(domains: &Domains, copied: &[Copied]) -> Result {
 }
 
 fn fill_one(domains: &Domains, copy: &Copied) -> Result {
-    for (iova, span) in copy.mapping.placed(copy.area) {
-        if let Err(e) = domains.map_span(iova, span, copy.mapping.prot()) {
-            if let Some(done) = IovaRange::until(copy.area.first(), iova) {
-                domains.unmap(|| copy.mapping.strides(done));
-            }
-            return Err(e);
-        }
+    let mut next = copy.area.first();
+    let filled = copy.mapping.each_span(copy.area, |iova, span| {
+        domains.map_span(iova, span, copy.mapping.prot())?;
+        next = next.wrapping_add(span.len());
+        Ok(())
+    });
+    if let (Err(_), Some(done)) = (filled, IovaRange::until(copy.area.first(), next)) {
+        domains.unmap(|| copy.mapping.strides(done));
     }
-    Ok(())
+    filled
 }

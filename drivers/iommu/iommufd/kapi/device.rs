@@ -11,7 +11,8 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::{
-    bindings, container_of,
+    bindings,
+    container_of,
     device::Device,
     error::to_result,
     prelude::*,
@@ -332,9 +333,7 @@ impl OwnedDevice {
         let handle = Attachment::new_handle()?;
         let group = self.group.group.0.as_ptr();
         // SAFETY: Domain and group are valid; the handle lives until the group is off it.
-        to_result(unsafe {
-            sys::iommu_attach_group_handle(domain.as_raw(), group, handle.get())
-        })?;
+        to_result(unsafe { sys::iommu_attach_group_handle(domain.as_raw(), group, handle.get()) })?;
         self.group.attachments.fetch_add(1, Full);
         // INVARIANT: Just attached, and counted while this device is there, whose claim holds.
         Ok(Attachment {

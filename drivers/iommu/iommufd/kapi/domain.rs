@@ -21,7 +21,8 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
-    bindings, do_once_lite,
+    bindings,
+    do_once_lite,
     error::{
         from_err_ptr,
         to_result, //

@@ -94,11 +94,6 @@ impl PinnedRun {
         self.0.npages() << PAGE_SHIFT
     }
 
-    /// Whether `next` begins where this ends.
-    pub(crate) fn is_followed_by(&self, next: &Self) -> bool {
-        self.0.end() == next.0.pfn()
-    }
-
     /// Takes `next` into this run if it goes on where this one ends; else gives it back.
     pub(crate) fn append(&mut self, next: Self) -> Result<(), Self> {
         let Some(merged) = self.0.joined(next.0) else {

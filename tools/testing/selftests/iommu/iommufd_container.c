@@ -334,6 +334,28 @@ TEST_F(container, type1_cuts)
 	cut(_metadata, self, memory, count, true);
 }
 
+/* A cut is one of all that was copied, too: each page goes with the last that has it. */
+TEST_F(container, type1_cuts_what_was_copied)
+{
+	struct iommu_vfio_ioas arg = { .size = sizeof(arg), .op = IOMMU_VFIO_IOAS_GET };
+	int other = ioas_alloc(self->fd);
+
+	ASSERT_OK(join(self->group, self->fd));
+	ASSERT_OK(CALL(VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
+	ASSERT_OK(call(self->fd, IOMMU_VFIO_IOAS, &arg));
+	ASSERT_OK(container_map(self->fd, self->memory, IOVA, 8 * PAGE));
+	ASSERT_OK(ioas_copy(self->fd, other, IOVA, arg.ioas_id, IOVA + 2 * PAGE, 4 * PAGE));
+	EXPECT_EQ(8, pinned_pages());
+	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, IOVA + PAGE, 4 * PAGE, 0));
+	EXPECT_EQ(7, pinned_pages());
+	EXPECT_EQ(self->pins + 7, held_pins());
+	EXPECT_EQ(4 * PAGE, ioas_unmap(self->fd, other, IOVA, 4 * PAGE));
+	EXPECT_EQ(4, pinned_pages());
+	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
+	EXPECT_EQ(0, pinned_pages());
+	EXPECT_EQ(self->pins, held_pins());
+}
+
 /* A program may say which of its address spaces the group goes to. */
 TEST_F(container, address_space_of_choice)
 {

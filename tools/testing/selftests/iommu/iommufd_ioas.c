@@ -426,9 +426,10 @@ TEST_F(space, copies_are_pinned_once)
 	EXPECT_EQ(pins, held_pins());
 	/* The memory stays as long as anything of it is mapped anywhere. */
 	EXPECT_EQ(8 * PAGE, UNMAP(0, 8));
-	EXPECT_OK(destroy(self->fd, other));
 	EXPECT_EQ(8, pinned_pages());
 	EXPECT_EQ(pins, held_pins());
+	EXPECT_OK(destroy(self->fd, other));
+	EXPECT_EQ(4, pinned_pages());
 	EXPECT_EQ(4 * PAGE, UNMAP(8, 4));
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_EQ(self->pins, held_pins());
