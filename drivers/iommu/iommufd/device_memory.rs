@@ -31,10 +31,6 @@ use kernel::{
     alloc::flags::__GFP_NOWARN,
     device::Device,
     new_mutex,
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
     prelude::*,
     sync::{
         atomic::{
@@ -86,10 +82,10 @@ impl DeviceMemory {
     /// # Errors
     ///
     /// * `EINVAL`: there are fewer bytes, or they are not made of pages.
-    /// * Those of [`Attachment::new`] and [`Attachment::bar`].
+    /// * Those of [`Attachment::new`] and [`Attachment::span`].
     pub(crate) fn new(dev: &Device, buf: DmaBuf, start: u64, len: u64) -> Result<Self> {
-        let is_inside = |all: u64| start.checked_add(len).is_some_and(|end| end <= all);
-        if len == 0 || !is_inside(buf.len()) {
+        let is_inside = start.checked_add(len).is_some_and(|end| end <= buf.len());
+        if len == 0 || !is_inside {
             return Err(EINVAL);
         }
         let places = Arc::pin_init(
@@ -100,18 +96,11 @@ impl DeviceMemory {
             GFP_KERNEL_ACCOUNT,
         )?;
         let attachment = Attachment::new(buf, dev, places.clone())?;
-        let bar = attachment.bar()?;
-        let address = bar.address.checked_add(start).ok_or(EINVAL)?;
-        if !is_inside(bar.len) || (address | len) % PAGE_SIZE as u64 != 0 {
-            return Err(EINVAL);
-        }
+        let span = attachment.span(start, len)?;
         Ok(Self {
             attachment: Some(attachment),
             places,
-            span: Span {
-                pfn: address >> PAGE_SHIFT,
-                npages: len >> PAGE_SHIFT,
-            },
+            span,
         })
     }
 

@@ -273,12 +273,12 @@ impl Domains {
         span: Span,
         prot: Prot,
     ) -> Result {
-        if self.large_pages || span.npages == 1 {
+        if self.large_pages || span.npages() == 1 {
             return domain.map_span(iova, span, prot);
         }
         let mut next = iova;
-        for pfn in span.pfn..span.pfn + span.npages {
-            if let Err(e) = domain.map_span(next, Span { pfn, npages: 1 }, prot) {
+        for page in span.pages() {
+            if let Err(e) = domain.map_span(next, page, prot) {
                 domain.unmap(IovaRange::until(iova, next).into_iter());
                 return Err(e);
             }

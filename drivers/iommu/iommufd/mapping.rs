@@ -202,9 +202,9 @@ impl Mapping {
             let (Some(all), Some(span)) = (rest, run.span().after(skipped)) else {
                 return false;
             };
-            let npages = span.npages.min(page_count(all));
-            result = look(all.first(), Span { npages, ..span });
-            rest = all.after(npages << PAGE_SHIFT);
+            let span = span.front(page_count(all));
+            result = look(all.first(), span);
+            rest = all.after(span.len());
             result.is_ok()
         });
         result

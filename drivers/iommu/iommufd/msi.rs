@@ -60,9 +60,11 @@ impl Window {
             Self::Software(range) | Self::Hardware(range) if TRANSLATED => range.first(),
             _ => return Ok(()),
         };
-        for (iova, doorbell) in self.doorbells(before) {
-            domain.map_doorbell(iova, doorbell)?;
-            base = iova.checked_add(PAGE_SIZE as u64).ok_or(ENOSPC)?;
+        if let Some(before) = before {
+            for (iova, _) in self.doorbells(Some(before)) {
+                domain.map_doorbell_of(before, iova)?;
+                base = iova.checked_add(PAGE_SIZE as u64).ok_or(ENOSPC)?;
+            }
         }
         match self {
             Self::Software(range) if base > range.last() => Err(ENOSPC),

@@ -5,7 +5,10 @@
 //!
 //! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
-use crate::sys;
+use crate::{
+    kapi::run::Span,
+    sys, //
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -13,6 +16,10 @@ use kernel::{
     error::{
         from_err_ptr,
         to_result, //
+    },
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     },
     prelude::*,
     sync::Arc,
@@ -71,14 +78,6 @@ impl Drop for DmaBuf {
 pub(crate) trait Importer: Send + Sync + 'static {
     /// Stops all DMA to it, for good. Called with the lock of the dma-buf held.
     fn revoke(&self);
-}
-
-/// Physically contiguous memory of a device.
-pub(crate) struct Bar {
-    /// Where it begins.
-    pub(crate) address: u64,
-    /// How many bytes there are.
-    pub(crate) len: u64,
 }
 
 /// A use of a dma-buf, which ends when this is dropped.
@@ -161,19 +160,25 @@ impl<T: Importer> Attachment<T> {
         })
     }
 
-    /// Where the BAR is, of which the dma-buf is a part.
+    /// `len` bytes from `start` on of the part of a BAR that the dma-buf stands for.
     ///
     /// # Errors
     ///
-    /// `ENODEV`: it was revoked. `EOPNOTSUPP`: it is not that of a BAR, or of several parts.
-    pub(crate) fn bar(&self) -> Result<Bar> {
+    /// * `ENODEV`: it was revoked. `EOPNOTSUPP`: it is not that of a BAR, or of several parts.
+    /// * `EINVAL`: there are fewer bytes, or they are not made of pages.
+    pub(crate) fn span(&self, start: u64, len: u64) -> Result<Span> {
         let mut bar = bindings::phys_vec::default();
         let _lock = Locked::new(&self.buf);
         // SAFETY: By the type invariant, the attachment is there; the lock is held.
         to_result(unsafe { sys::iommufd_bar_address(self.raw.as_ptr(), &raw mut bar) })?;
-        Ok(Bar {
-            address: bar.paddr,
-            len: bar.len as u64,
+        let address = bar.paddr.checked_add(start).ok_or(EINVAL)?;
+        let end = start.checked_add(len).ok_or(EINVAL)?;
+        if len == 0 || end > bar.len as u64 || (address | len) % PAGE_SIZE as u64 != 0 {
+            return Err(EINVAL);
+        }
+        Ok(Span {
+            pfn: address >> PAGE_SHIFT,
+            npages: len >> PAGE_SHIFT,
         })
     }
 

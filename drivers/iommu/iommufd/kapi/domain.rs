@@ -209,13 +209,15 @@ impl Domain {
         (address != 0).then_some(address)
     }
 
-    /// Maps the page at physical address `doorbell`, which was mapped in another domain for
-    /// interrupts, at `iova`.
+    /// Maps the page at `iova` that another domain has there for interrupts, if it has one.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, or what the IOMMU driver says.
-    pub(crate) fn map_doorbell(&self, iova: u64, doorbell: u64) -> Result {
+    pub(crate) fn map_doorbell_of(&self, other: &Self, iova: u64) -> Result {
+        let Some(doorbell) = other.translate(iova) else {
+            return Ok(());
+        };
         let prot = bindings::IOMMU_WRITE | bindings::IOMMU_NOEXEC | bindings::IOMMU_MMIO;
         // SAFETY: The domain is valid; addresses and size are multiples of the page size.
         to_result(unsafe {

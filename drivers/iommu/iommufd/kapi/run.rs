@@ -17,13 +17,13 @@ use kernel::{
     sizes::SZ_1G, //
 };
 
-/// A part of a run, or of a device's memory.
+/// A part of a run, or of a device's memory. Nobody but `kapi` can say where one is.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     /// The first page frame number.
-    pub(crate) pfn: u64,
+    pub(super) pfn: u64,
     /// How many pages there are.
-    pub(crate) npages: u64,
+    pub(super) npages: u64,
 }
 
 impl Span {
@@ -34,6 +34,24 @@ impl Span {
             pfn: self.pfn.wrapping_add(skip),
             npages,
         })
+    }
+
+    /// Its first `npages` pages, or all of it if there are no more.
+    pub(crate) fn front(self, npages: u64) -> Self {
+        Self {
+            npages: self.npages.min(npages),
+            ..self
+        }
+    }
+
+    /// Its pages, one by one.
+    pub(crate) fn pages(self) -> impl Iterator<Item = Self> {
+        (self.pfn..self.pfn.saturating_add(self.npages)).map(|pfn| Self { pfn, npages: 1 })
+    }
+
+    /// How many pages there are.
+    pub(crate) fn npages(&self) -> u64 {
+        self.npages
     }
 
     /// Its length in bytes: 1 GiB at most if it is a part of a run, anything if it is of a BAR.
