@@ -20,7 +20,7 @@ help:
 #: make fuzz       calls against a model, for hours (SECONDS=28800), or CALLS=1000000;
 #:                 KERNEL=debug for that kernel, SEED=N repeats a run
 #: make bench      this driver, VFIO type1 and mainline's C iommufd side by side
-#:                 (8 minutes); QUICK=1 for the main rows, WALL=1 for real time
+#:                 (9 minutes); QUICK=1 for the main rows, WALL=1 for real time
 #: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
 #:                 ARCH=arm64, KERNEL=<release> or KERNEL=debug for another
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64

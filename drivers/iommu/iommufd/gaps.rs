@@ -590,7 +590,7 @@ impl Gaps {
         }
     }
 
-    #[inline(never)]
+    #[cold]
     fn free_kept(&mut self, range: IovaRange, areas: usize) {
         if let Some(range) = self.choosable.trim(range) {
             self.merge(range);

@@ -141,6 +141,21 @@ static int iommufd_map(struct space *space, void *memory, uint64_t iova, uint64_
 	return call(space->fd, IOMMU_IOAS_MAP, &map);
 }
 
+static int iommufd_map_anywhere(struct space *space, void *memory, uint64_t *iova, uint64_t size)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE,
+		.ioas_id = space->id,
+		.user_va = (uintptr_t)memory,
+		.length = size,
+	};
+	int ret = call(space->fd, IOMMU_IOAS_MAP, &map);
+
+	*iova = map.iova;
+	return ret;
+}
+
 static int iommufd_map_file(struct space *space, int file, uint64_t iova, uint64_t size)
 {
 	struct iommu_ioas_map_file map = {
@@ -196,10 +211,38 @@ static int rust_unmap(struct space *space, uint64_t iova, uint64_t size)
 /* --- */
 
 static const struct backend backends[] = {
-	{ "type1", type1_open, type1_attach, type1_map, NULL, type1_unmap },
-	{ "c", iommufd_open, cdev_attach, iommufd_map, iommufd_map_file, iommufd_unmap },
-	{ "rust", rust_open, cdev_attach, rust_map, NULL, rust_unmap },
-	{ "native", iommufd_open, cdev_attach, iommufd_map, iommufd_map_file, iommufd_unmap },
+	{
+		.name = "type1",
+		.open = type1_open,
+		.attach = type1_attach,
+		.map = type1_map,
+		.unmap = type1_unmap,
+	},
+	{
+		.name = "c",
+		.open = iommufd_open,
+		.attach = cdev_attach,
+		.map = iommufd_map,
+		.map_file = iommufd_map_file,
+		.map_anywhere = iommufd_map_anywhere,
+		.unmap = iommufd_unmap,
+	},
+	{
+		.name = "rust",
+		.open = rust_open,
+		.attach = cdev_attach,
+		.map = rust_map,
+		.unmap = rust_unmap,
+	},
+	{
+		.name = "native",
+		.open = iommufd_open,
+		.attach = cdev_attach,
+		.map = iommufd_map,
+		.map_file = iommufd_map_file,
+		.map_anywhere = iommufd_map_anywhere,
+		.unmap = iommufd_unmap,
+	},
 };
 
 const struct backend *backend_find(const char *name)

@@ -30,6 +30,8 @@ struct backend {
 	int (*map)(struct space *space, void *memory, uint64_t iova, uint64_t size);
 	/* From the start of a file, by its descriptor; NULL if there is no such call. */
 	int (*map_file)(struct space *space, int file, uint64_t iova, uint64_t size);
+	/* Where the driver likes, which it says; NULL if it never chooses. */
+	int (*map_anywhere)(struct space *space, void *memory, uint64_t *iova, uint64_t size);
 	int (*unmap)(struct space *space, uint64_t iova, uint64_t size);
 };
 

@@ -62,6 +62,8 @@ static const struct row rows[] = {
 	{ "two-threads", run_threads, MEMORY_ANON, 256 * MIB },
 	{ "boot", run_boot, MEMORY_THP, 4 * GIB },
 	{ "viommu", run_viommu, MEMORY_ANON, 256 * MIB },
+	{ "chosen", run_chosen, MEMORY_ANON, CALLS * PAGE },
+	{ "chosen-holes", run_chosen_holes, MEMORY_ANON, CALLS * PAGE },
 	{ "kmem-anon", run_kmem_bulk, MEMORY_ANON, 256 * MIB },
 	{ "kmem-scattered", run_kmem_bulk, MEMORY_ANON_SCATTERED, 256 * MIB },
 	{ "kmem-thp", run_kmem_bulk, MEMORY_THP, 256 * MIB },
@@ -129,6 +131,16 @@ void map(struct space *space, void *memory, uint64_t iova, uint64_t size)
 	phase(PHASE_MAP);
 	check(space->backend->map(space, memory, iova, size), "map");
 	phase(PHASE_OTHER);
+}
+
+uint64_t map_anywhere(struct space *space, void *memory, uint64_t size)
+{
+	uint64_t iova;
+
+	phase(PHASE_MAP);
+	check(space->backend->map_anywhere(space, memory, &iova, size), "map");
+	phase(PHASE_OTHER);
+	return iova;
 }
 
 void unmap(struct space *space, uint64_t iova, uint64_t size)

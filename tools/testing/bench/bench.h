@@ -47,6 +47,8 @@ const char *run_two_iommus(struct bench *bench, const struct row *row, struct me
 const char *run_threads(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_boot(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_viommu(struct bench *bench, const struct row *row, struct memory *memory);
+const char *run_chosen(struct bench *bench, const struct row *row, struct memory *memory);
+const char *run_chosen_holes(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_exit(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_kmem_bulk(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_kmem_small(struct bench *bench, const struct row *row, struct memory *memory);
@@ -69,6 +71,7 @@ void describe(const struct row *row, struct memory *memory);
 void open_space(struct bench *bench, struct space *space);
 void attach(struct space *space, const char *address);
 void map(struct space *space, void *memory, uint64_t iova, uint64_t size);
+uint64_t map_anywhere(struct space *space, void *memory, uint64_t size);
 void unmap(struct space *space, uint64_t iova, uint64_t size);
 
 #endif /* TOOLS_TESTING_BENCH_BENCH_H */

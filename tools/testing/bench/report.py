@@ -32,6 +32,8 @@ ROWS = {
     "two-threads": ("two threads, 4 KiB pages in order", "4 KiB"),
     "exit-thp": ("killed with 256 MiB THP", "process"),
     "exit-anon": ("killed with 256 MiB of 4 KiB pages", "process"),
+    "chosen": ("chosen address among areas", "call"),
+    "chosen-holes": ("the same with small holes between", "call"),
     "kmem-anon": ("kernel memory: 4 KiB pages in order", "KiB/GiB"),
     "kmem-scattered": ("kernel memory: 4 KiB pages, scattered", "KiB/GiB"),
     "kmem-thp": ("kernel memory: THP", "KiB/GiB"),
@@ -50,6 +52,8 @@ TARGETS = {
     "memfd-file": {"map": 0.50, "unmap": 0.30},
     "small": {"map": 0.65, "unmap": 0.65},
     "exit-thp": {"mapped": 0.02},
+    "chosen": {"1k": 0.25, "10k": 0.25, "100k": 0.25},
+    "chosen-holes": {"1k": 0.25, "10k": 0.25, "100k": 0.25},
 }
 
 

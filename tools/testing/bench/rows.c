@@ -345,3 +345,65 @@ const char *run_viommu(struct bench *bench, const struct row *row, struct memory
 	space_close(&space);
 	return NULL;
 }
+
+/* How many calls are timed, for one may look at all that is mapped. */
+#define CHOICES 8
+
+/* Map two pages where the driver likes, a few times. */
+static void choose(struct bench *bench, const struct row *row, struct space *space,
+		   struct memory *memory, const char *operation)
+{
+	unsigned char *middle = memory->start + memory->size / 2;
+	uint64_t start = now(), end, iovas[CHOICES];
+	int i;
+
+	for (i = 0; i < CHOICES; i++)
+		iovas[i] = map_anywhere(space, middle, 2 * PAGE);
+	end = now();
+	for (i = 0; i < CHOICES; i++)
+		unmap(space, iovas[i], 2 * PAGE);
+	if (operation)
+		sample(bench, row, operation, (end - start) / (double)CHOICES);
+}
+
+/*
+ * All is taken from the lowest address on, a page by the call; with a larger stride
+ * there is a page between one and the next, which is too little.
+ */
+static const char *among_areas(struct bench *bench, const struct row *row,
+			       struct memory *memory, uint64_t stride)
+{
+	static const struct { const char *operation; uint64_t areas; } among[] = {
+		{ "1k", 1000 }, { "10k", 10000 }, { "100k", 100000 },
+	};
+	uint64_t count = 0, offset;
+	struct space space;
+	int i, j;
+
+	if (!bench->backend->map_anywhere)
+		return "it does not choose addresses";
+	open_space(bench, &space);
+	for (i = 0; i < 3; i++) {
+		for (; count < among[i].areas; count++) {
+			offset = count * PAGE % memory->size;
+			check(space.backend->map(&space, memory->start + offset,
+						 PAGE + count * stride, PAGE), "map");
+		}
+		/* What is new to the driver, it comes to know. */
+		choose(bench, row, &space, memory, NULL);
+		for (j = 0; j < bench->runs; j++)
+			choose(bench, row, &space, memory, among[i].operation);
+	}
+	space_close(&space);
+	return NULL;
+}
+
+const char *run_chosen(struct bench *bench, const struct row *row, struct memory *memory)
+{
+	return among_areas(bench, row, memory, PAGE);
+}
+
+const char *run_chosen_holes(struct bench *bench, const struct row *row, struct memory *memory)
+{
+	return among_areas(bench, row, memory, 2 * PAGE);
+}
