@@ -51,11 +51,6 @@ unsigned long iommufd_folio_nr_pages(const struct folio *folio)
 	return folio_nr_pages(folio);
 }
 
-int iommufd_add_pin(unsigned long pfn)
-{
-	return folio_add_pins(page_folio(pfn_to_page(pfn)), 1);
-}
-
 struct page *iommufd_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);

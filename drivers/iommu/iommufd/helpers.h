@@ -2,7 +2,7 @@
 /*
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
- * for more is in files of its own: leaf.c, file.c, bar.c, params.c,
+ * for more is in files of its own: leaf.c, file.c, bar.c, params.c, pins.c,
  * unpin.c.
  */
 #ifndef IOMMUFD_HELPERS_H
@@ -29,6 +29,12 @@ unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 
 unsigned long iommufd_page_to_pfn(const struct page *page);
 unsigned long iommufd_folio_nr_pages(const struct folio *folio);
+/*
+ * Whether there is room for more pins on the folios of @pages, all of which were just pinned.
+ * Asked of every batch, it is certain to find out what is pinned again and again, long before
+ * there is no room at all.
+ */
+bool iommufd_has_room_for_pins(struct page *const *pages, unsigned int count);
 /* One pin more on the folio of a page that is pinned; -ENOMEM if it has too many. */
 int iommufd_add_pin(unsigned long pfn);
 struct page *iommufd_pfn_to_page(unsigned long pfn);

@@ -106,7 +106,8 @@ impl<'a> FilePinner<'a> {
     /// # Errors
     ///
     /// * `EINVAL`: it is no memory file, or ends before.
-    /// * `ENOMEM`, and what finding the pages returns.
+    /// * `ENOMEM`: also if a page is pinned a million times already.
+    /// * What finding the pages returns.
     pub(crate) fn pin(&mut self, offset: u64, npages: u64) -> Result<Batch<'_>> {
         // As many as `new` has made room for.
         let room = self.folios.capacity().min(self.pages.capacity());
@@ -173,7 +174,7 @@ impl<'a> FilePinner<'a> {
             skip = 0;
         }
         // SAFETY: So many are filled in, each with a pin, and borrowed with `self`.
-        Ok(unsafe { Batch::new(pages, count, self.writable) })
+        unsafe { Batch::new(pages, count, self.writable) }
     }
 
     fn give_up(folios: &[FolioPtr]) {

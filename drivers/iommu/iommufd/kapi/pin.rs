@@ -68,7 +68,8 @@ impl Pinner {
     ///
     /// * `EFAULT`: nothing is mapped there, or not with the access asked for, or it cannot be
     ///   pinned for long (device memory, some files).
-    /// * `ENOMEM`, `EINTR` (a fatal signal), and what faulting the page in returns.
+    /// * `ENOMEM`: also if a page is pinned a million times already.
+    /// * `EINTR` (a fatal signal), and what faulting the page in returns.
     pub(crate) fn pin(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
         if npages <= SMALL as u64 {
             return self.pin_pages(vaddr, npages);
@@ -104,14 +105,9 @@ impl Pinner {
             unsafe { bindings::pin_user_pages_fast(vaddr as c_ulong, want as c_int, flags, slots) };
         match usize::try_from(got) {
             Ok(0) => Err(EFAULT),
-            // INVARIANT: The function has filled in `got` pages, each with a pin.
-            Ok(got) => Ok(Batch {
-                // SAFETY: The first `got <= want` slots are initialised, and borrowed with `self`.
-                pages: unsafe { core::slice::from_raw_parts(slots, got) },
-                level: Level::PAGE,
-                each: 1,
-                writable: self.writable,
-            }),
+            // SAFETY: The function has filled in `got <= want` slots with a pinned page each,
+            // and they are borrowed with `self`.
+            Ok(got) => unsafe { Batch::new(slots, got, self.writable) },
             Err(_) => Err(match Error::from_errno(got) {
                 // The last page of the address space: nothing is ever mapped there.
                 e if e == EOVERFLOW => EFAULT,
@@ -137,18 +133,27 @@ pub(crate) struct Batch<'a> {
 impl Batch<'_> {
     /// A batch of the `count` pages that `pages` points to.
     ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: there is no room for many more pins on them. They are unpinned.
+    ///
     /// # Safety
     ///
     /// They are there while the result lives, which takes over one pin on each.
-    pub(super) unsafe fn new(pages: *const PagePtr, count: usize, writable: bool) -> Self {
+    pub(super) unsafe fn new(pages: *const PagePtr, count: usize, writable: bool) -> Result<Self> {
         // INVARIANT: By the contract.
-        Self {
+        let batch = Self {
             // SAFETY: By the contract.
             pages: unsafe { core::slice::from_raw_parts(pages, count) },
             level: Level::PAGE,
             each: 1,
             writable,
+        };
+        // SAFETY: These are pages with a pin; the number is small.
+        if count > 0 && !unsafe { sys::iommufd_has_room_for_pins(pages, count as c_uint) } {
+            return Err(ENOMEM);
         }
+        Ok(batch)
     }
 
     /// How many pages are left in the batch.

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Maps that ask for more than a machine has: they fail, the kernel has nothing to
+ * say about it, and what is there goes on.
+ */
+#include "iommufd_calls.h"
+#include "sources.h"
+
+FIXTURE(limits)
+{
+	int fd;
+	int ioas;
+	long pins;
+};
+
+FIXTURE_SETUP(limits)
+{
+	self->fd = open_iommufd();
+	if (self->fd < 0)
+		SKIP(return, "cannot open " IOMMU_NODE);
+	self->ioas = ioas_alloc(self->fd);
+	ASSERT_LT(0, self->ioas);
+	self->pins = held_pins();
+}
+
+FIXTURE_TEARDOWN(limits)
+{
+	close(self->fd);
+	expect_nothing_left(_metadata, self->pins);
+}
+
+#define UNMAP_ALL() ioas_unmap(self->fd, self->ioas, 0, UINT64_MAX)
+
+/* --- pins on a page ------------------------------------------------------------------ */
+
+/* Where the count of a page's references would overflow. */
+#define TOO_MANY_PINS (1UL << 21)
+
+#define VIEW_PAGES (1UL << 15)		/* as many mappings as a process may have, about */
+
+/* The first page of @file at many addresses. */
+static char *view_of_one_page(int file)
+{
+	char *view = reserve_addresses(VIEW_PAGES * PAGE, HUGE_2M);
+	size_t i;
+
+	for (i = 0; view && i < VIEW_PAGES; i++)
+		if (mmap(view + i * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED |
+			 MAP_POPULATE, file, 0) == MAP_FAILED)
+			return NULL;
+	return view;
+}
+
+/* The driver that is tested refuses long before; then it is as if nothing had been. */
+TEST_F_TIMEOUT(limits, pins_on_a_page, 900)
+{
+	int file = memfd_create("page", MFD_CLOEXEC), ret = 0;
+	char *view, *page;
+	uint64_t pins;
+
+	if (slowness_factor > 8)
+		SKIP(return, "a million pins take too long here");
+	ASSERT_OK(ftruncate(file, PAGE));
+	view = view_of_one_page(file);
+	ASSERT_NE(NULL, view);
+	for (pins = 0; !ret && pins < TOO_MANY_PINS; pins += VIEW_PAGES)
+		ret = ioas_map(self->fd, self->ioas, view, VIEW_PAGES * PAGE,
+			       IOVA + pins * PAGE);
+	TH_LOG("%llu pins", (unsigned long long)(pins - VIEW_PAGES));
+	ASSERT_EQ(-ENOMEM, ret);
+	EXPECT_GT(TOO_MANY_PINS / 4 * 3, pins);
+	EXPECT_LT(TOO_MANY_PINS / 4, pins);
+	/* All but the last, which is undone, however little of it did not fit. */
+	EXPECT_EQ((long)(pins - VIEW_PAGES), pinned_pages());
+	/* It fails again, and once there is room it does not. */
+	EXPECT_ERRNO(ENOMEM, ioas_map(self->fd, self->ioas, view, VIEW_PAGES * PAGE, 0));
+	EXPECT_EQ((int64_t)((pins - VIEW_PAGES) * PAGE), UNMAP_ALL());
+	EXPECT_EQ(0, pinned_pages());
+	page = view + 5 * PAGE;
+	EXPECT_OK(ioas_map(self->fd, self->ioas, page, PAGE, IOVA));
+	EXPECT_OK(ioas_map_file(self->fd, self->ioas, file, 0, PAGE, IOVA + PAGE));
+	munmap(view, VIEW_PAGES * PAGE);
+	close(file);
+}
+
+TEST_HARNESS_MAIN
