@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a file lets a device do: see helpers.h. The rules are those of mmap() with
- * MAP_SHARED, which is the other way of getting at the memory.
+ * What a file lets a device do, and how its memory comes: see helpers.h. The rights are
+ * those of mmap() with MAP_SHARED, which is the other way of getting at the memory.
  */
 
 #include <linux/fs.h>
+#include <linux/highmem.h>
 #include <linux/hugetlb.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
+#include <linux/sizes.h>
+#include <linux/swap.h>
 #include <uapi/linux/fcntl.h>
 
 #include "helpers.h"
@@ -52,4 +57,83 @@ int iommufd_begin_writes(struct file *file)
 void iommufd_end_writes(struct file *file)
 {
 	mapping_unmap_writable(file->f_mapping);
+}
+
+/*
+ * Whether what is left is better kept for others. Pages that are pinned cannot be taken
+ * back, and are part of no process that could be killed for them.
+ */
+static bool memory_is_low(void)
+{
+	unsigned long margin = min(totalram_pages() / 64, SZ_128M >> PAGE_SHIFT);
+
+	return si_mem_available() + get_nr_swap_pages() < (long)margin;
+}
+
+/* Whether all pages of the file are there, and none is swapped out. */
+static bool is_complete(const struct address_space *mapping)
+{
+	return READ_ONCE(mapping->nrpages) >= DIV_ROUND_UP(i_size_read(mapping->host), PAGE_SIZE);
+}
+
+/* A page that is not there, unless it has come; @is_first if it is of several. */
+static struct folio *allocate(struct address_space *mapping, unsigned long index, bool is_first)
+{
+	/* Fails where others would have a process killed. */
+	gfp_t gfp = mapping_gfp_mask(mapping) | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+
+	if (fatal_signal_pending(current))
+		return ERR_PTR(-EINTR);
+	if (is_first && memory_is_low())
+		return ERR_PTR(-ENOMEM);
+	return shmem_read_folio_gfp(mapping, index, gfp);
+}
+
+int iommufd_fill_file(struct file *file, unsigned long first, unsigned long npages)
+{
+	struct address_space *mapping = file->f_mapping;
+	unsigned long next = first, end = first + npages;
+	bool is_first = true;
+	struct folio *folio;
+	unsigned int flags;
+	int ret = 0;
+
+	/* Huge pages come from a pool. */
+	if (!shmem_file(file) || is_complete(mapping))
+		return 0;
+	flags = memalloc_pin_save();
+	while (next < end) {
+		folio = filemap_get_folio(mapping, next);
+		if (IS_ERR(folio)) {
+			folio = allocate(mapping, next, is_first);
+			is_first = false;
+		}
+		if (IS_ERR(folio)) {
+			ret = PTR_ERR(folio);
+			break;
+		}
+		next = folio_next_index(folio);
+		folio_put(folio);
+	}
+	memalloc_pin_restore(flags);
+	return ret;
+}
+
+static noinline void clear_folio(struct folio *folio)
+{
+	folio_lock(folio);
+	if (!folio_test_uptodate(folio)) {
+		folio_zero_range(folio, 0, folio_size(folio));
+		flush_dcache_folio(folio);
+		folio_mark_uptodate(folio);
+	}
+	folio_unlock(folio);
+}
+
+unsigned long iommufd_cleared_pages(struct folio *folio)
+{
+	/* What fallocate() has made is cleared by the first who uses it. */
+	if (unlikely(!folio_test_uptodate(folio)))
+		clear_folio(folio);
+	return folio_nr_pages(folio);
 }

@@ -46,11 +46,6 @@ unsigned long iommufd_page_to_pfn(const struct page *page)
 	return page_to_pfn(page);
 }
 
-unsigned long iommufd_folio_nr_pages(const struct folio *folio)
-{
-	return folio_nr_pages(folio);
-}
-
 struct page *iommufd_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);

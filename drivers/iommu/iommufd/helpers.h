@@ -28,7 +28,6 @@ int iommufd_put_user_u64(u64 value, u64 __user *to);
 unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 
 unsigned long iommufd_page_to_pfn(const struct page *page);
-unsigned long iommufd_folio_nr_pages(const struct folio *folio);
 /*
  * Whether there is room for more pins on the folios of @pages, all of which were just pinned.
  * Asked of every batch, it is certain to find out what is pinned again and again, long before
@@ -76,6 +75,19 @@ int iommufd_check_access(const struct file *file, bool write);
  */
 int iommufd_begin_writes(struct file *file);
 void iommufd_end_writes(struct file *file);
+
+/*
+ * Has memory for pages of @file from number @first on, if it is not there yet; they are not
+ * pinned. -ENOMEM if that would leave others too little, or its control group: nobody is
+ * killed for it. -EINTR for a fatal signal, -EINVAL if the file ends before. Does nothing for
+ * other files than those of shmem. May sleep.
+ */
+int iommufd_fill_file(struct file *file, unsigned long first, unsigned long npages);
+/*
+ * How many pages there are in @folio of a memory file, on which the caller has a pin. They
+ * hold nothing but what was written to them. May sleep.
+ */
+unsigned long iommufd_cleared_pages(struct folio *folio);
 
 /* Where the BAR is that the dma-buf of @attach stands for; the dma-buf is locked. */
 int iommufd_bar_address(struct dma_buf_attachment *attach, struct phys_vec *bar);

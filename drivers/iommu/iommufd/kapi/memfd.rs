@@ -106,8 +106,9 @@ impl<'a> FilePinner<'a> {
     /// # Errors
     ///
     /// * `EINVAL`: it is no memory file, or ends before.
-    /// * `ENOMEM`: also if a page is pinned a million times already.
-    /// * What finding the pages returns.
+    /// * `ENOMEM`: also if the machine or the control group would be left with too little, or a
+    ///   page is pinned a million times already.
+    /// * `EINTR` (a fatal signal), and what finding the pages returns.
     pub(crate) fn pin(&mut self, offset: u64, npages: u64) -> Result<Batch<'_>> {
         // As many as `new` has made room for.
         let room = self.folios.capacity().min(self.pages.capacity());
@@ -117,6 +118,11 @@ impl<'a> FilePinner<'a> {
         }
         let last = offset.checked_add((want << PAGE_SHIFT) - 1).ok_or(EINVAL)?;
         let last = i64::try_from(last).map_err(|_| EINVAL)?;
+        let first_page = (offset >> PAGE_SHIFT) as c_ulong;
+        // SAFETY: The file is open.
+        to_result(unsafe {
+            sys::iommufd_fill_file(self.file.as_ptr(), first_page, want as c_ulong)
+        })?;
         let mut into_first: c_ulong = 0;
         let slots = self.folios.as_mut_ptr();
         // SAFETY: The file is open; there is room for as many folios as there are pages.
@@ -148,7 +154,7 @@ impl<'a> FilePinner<'a> {
         let mut skip = skip;
         for (done, folio) in folios.iter().enumerate() {
             // SAFETY: We hold a pin on the folio.
-            let size = unsafe { sys::iommufd_folio_nr_pages(*folio) } as u64;
+            let size = unsafe { sys::iommufd_cleared_pages(*folio) } as u64;
             let some = size.saturating_sub(skip).min(want - count as u64);
             let added = match some.checked_sub(1) {
                 None => false,

@@ -382,6 +382,31 @@ TEST_F(device, file)
 	EXPECT_EQ(self->pins, held_pins());
 }
 
+/*
+ * fallocate() leaves it to the first user of a page to clear it. That is the device: it must
+ * not read what was there, nor lose what it writes to whoever comes next.
+ */
+TEST_F(device, file_of_fallocate)
+{
+	int file = memory_file(8 * PAGE, 0);
+	char *view;
+
+	ASSERT_LE(0, file);
+	ASSERT_OK(fallocate(file, 0, 0, 8 * PAGE));
+	ASSERT_LT(0, ATTACH(self->ioas));
+	ASSERT_OK(MAP_OF(file, 0, 8, IOVA));
+	ASSERT_OK(MAP(self->ioas, 1, 2 * IOVA));
+	memset(self->memory, 0x5a, DMA_SIZE);
+	ASSERT_OK(edu_dma(&self->b.edu, EDU_READS_MEMORY, 2 * IOVA, 0, DMA_SIZE));
+	ASSERT_OK(edu_dma(&self->b.edu, EDU_WRITES_MEMORY, IOVA + 5 * PAGE, 0, DMA_SIZE));
+	view = mmap(NULL, 8 * PAGE, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, view);
+	EXPECT_EQ(0, memcmp(view + 5 * PAGE, self->memory, DMA_SIZE));
+	EXPECT_TRUE(is_zero(view, 5 * PAGE));
+	munmap(view, 8 * PAGE);
+	close(file);
+}
+
 TEST_F(device, file_of_huge_pages)
 {
 	const size_t huge = 2 << 20;

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "books.h"
+#include "iommufd_calls.h"
 #include "sources.h"
 
 #define A_USER 4242
@@ -404,6 +405,25 @@ TEST_F(group, too_much_memory_is_the_end_of_a_process)
 	EXPECT_EQ(SIGKILL, WTERMSIG(status));
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
 	EXPECT_EQ(self->pins, held_pins());
+}
+
+/* Memory of a file is not the mapper's own: he is told, and nobody is killed for it. */
+TEST_F(group, memory_of_a_file_is_charged_to_the_group)
+{
+	int file = memfd_create("too large", MFD_CLOEXEC), ret;
+	struct books books;
+
+	ASSERT_OK(ftruncate(file, 4 * GROUP_LIMIT));
+	IN_CHILD() {
+		books = read_books(self->fd);
+		ASSERT_TRUE(write_file(GROUP "/cgroup.procs", "0"));
+		ret = ioas_map_file(self->fd, self->ioasid, file, 0, 4 * GROUP_LIMIT, GIB);
+		ASSERT_TRUE(write_file(CGROUP "/cgroup.procs", "0"));
+		EXPECT_EQ(-ENOMEM, ret);
+		expect_books(_metadata, self->fd, &books);
+	}
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
+	close(file);
 }
 
 /* Any other is killed, it alone, and nothing of it stays. */

@@ -3,6 +3,7 @@
  * Maps that ask for more than a machine has: they fail, the kernel has nothing to
  * say about it, and what is there goes on.
  */
+#include "books.h"
 #include "iommufd_calls.h"
 #include "sources.h"
 
@@ -81,6 +82,41 @@ TEST_F_TIMEOUT(limits, pins_on_a_page, 900)
 	EXPECT_OK(ioas_map_file(self->fd, self->ioas, file, 0, PAGE, IOVA + PAGE));
 	munmap(view, VIEW_PAGES * PAGE);
 	close(file);
+}
+
+/* --- memory -------------------------------------------------------------------------- */
+
+static long available(void)
+{
+	return counter("/proc/meminfo", "MemAvailable:") * KIB;
+}
+
+/* A file larger than the machine. Of those who wait for memory, nobody is killed. */
+TEST_F_TIMEOUT(limits, memory_for_a_file, 900)
+{
+	size_t size = counter("/proc/meminfo", "MemTotal:") * KIB / HUGE_2M * HUGE_2M + HUGE_2M;
+	int file = memfd_create("large", MFD_CLOEXEC), round;
+	long before = available(), killed = counter("/proc/vmstat", "oom_kill ");
+	struct books books = read_books(self->fd);
+
+	if (slowness_factor > 8)
+		SKIP(return, "it takes too long here to fill the memory");
+	if (counter("/proc/meminfo", "SwapTotal:"))
+		SKIP(return, "there is no end to the memory, but to the swap space");
+	ASSERT_OK(ftruncate(file, size));
+	/* The second begins with all that there is in the file already. */
+	for (round = 0; round < 2; round++) {
+		EXPECT_ERRNO(ENOMEM, ioas_map_file(self->fd, self->ioas, file, 0, size, IOVA));
+		TH_LOG("%ld of %ld MiB are left", available() >> 20, before >> 20);
+		expect_books(_metadata, self->fd, &books);
+		EXPECT_LT(8L << 20, available());
+	}
+	/* What is there can be mapped, with no more memory. */
+	EXPECT_OK(ioas_map_file(self->fd, self->ioas, file, 0, HUGE_2M, IOVA));
+	EXPECT_EQ((int64_t)HUGE_2M, UNMAP_ALL());
+	close(file);
+	EXPECT_EQ(killed, counter("/proc/vmstat", "oom_kill "));
+	EXPECT_LT(before / 10 * 9, available());
 }
 
 TEST_HARNESS_MAIN
