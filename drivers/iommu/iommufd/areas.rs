@@ -114,12 +114,8 @@ pub(crate) struct Area<T> {
     content: Option<T>,
 }
 
-/// What was in an area that was taken out.
-pub(crate) struct One<T> {
-    content: T,
-    /// Its memory, to be given back without a lock.
-    _node: RBTreeNode<u64, Area<T>>,
-}
+/// A live area that was taken out.
+pub(crate) struct One<T>(RBTreeNode<u64, Area<T>>);
 
 /// Areas that were taken out, in order.
 pub(crate) struct Taken<T>(RBTree<u64, Area<T>>);
@@ -309,6 +305,14 @@ impl<T> Areas<T> {
         self.gaps.choose_in(choosable)
     }
 
+    /// Whether `range` contains all areas, those that are on their way as well.
+    pub(crate) fn lie_in(&self, range: IovaRange) -> bool {
+        let front = self.tree.cursor_front();
+        let back = self.tree.cursor_back();
+        front.is_none_or(|front| front.current().1.first >= range.first())
+            && back.is_none_or(|back| *back.current().0 <= range.last())
+    }
+
     /// Whether there are no areas, not even on their way.
     pub(crate) fn is_empty(&self) -> bool {
         self.tree.is_empty()
@@ -402,20 +406,13 @@ impl<T> Areas<T> {
         if self.is_being_unmapped(range) {
             return None;
         }
-        let mut entry = self.tree.find_mut(&range.last())?;
-        let area = entry.get_mut();
-        if area.first != range.first() {
+        let entry = self.tree.find_mut(&range.last())?;
+        let area = entry.get();
+        if area.first != range.first() || area.content.is_none() {
             return None;
         }
-        let content = area.content.take()?;
-        let Some(number) = self.unmaps.add(range) else {
-            area.content = Some(content);
-            return None;
-        };
-        let one = One {
-            content,
-            _node: entry.remove_node(),
-        };
+        let number = self.unmaps.add(range)?;
+        let one = One(entry.remove_node());
         self.count -= 1;
         self.gaps.free(range, self.count);
         Some((Unmap { number, rest: None }, one))
@@ -515,9 +512,10 @@ impl<T> Areas<T> {
 }
 
 impl<T> One<T> {
-    /// What was mapped.
-    pub(crate) fn into_content(self) -> T {
-        self.content
+    /// What was mapped: it is there, for the area was live.
+    #[inline]
+    pub(crate) fn into_content(self) -> Option<T> {
+        self.0.to_key_value().1.content
     }
 }
 
@@ -626,7 +624,7 @@ mod tests {
         let begun = areas.begin_unmap_one(range(20, 29)?);
         let (unmap, one) = begun.ok_or(EINVAL)?;
         assert!(!unmap.has_more());
-        assert_eq!(one.into_content(), 1);
+        assert_eq!(one.into_content(), Some(1));
         assert!(areas.is_taken(range(20, 29)?));
         assert!(areas.begin_unmap_one(range(10, 19)?).is_some());
         areas.end_unmap(unmap);

@@ -365,21 +365,24 @@ impl Objects {
     ///
     /// * `ENOENT`: it was freed already.
     /// * `EBUSY`: it is in use.
+    /// * `EINTR`: a fatal signal came while a map was waited for; it is there as before.
     pub(crate) fn free_ioas(&self, ioas: Arc<Ioas>) -> Result {
         let object = Object::Ioas(ioas.clone());
-        // The id is free when this is dropped, behind what is freed.
-        let _gone = self.take_out_if(&object, || match ioas.is_used() {
+        let gone = self.take_out_if(&object, || match ioas.is_used() {
             true => Err(EBUSY),
             false => Ok(()),
         })?;
+        if let Err(e) = ioas.destroy() {
+            gone.put_back();
+            return Err(e);
+        }
         // It was put there while it could be found, under that lock.
-        let stood_for = self
-            .container
-            .lock()
-            .ioas
-            .take_if(|other| Arc::ptr_eq(other, &ioas));
-        drop(stood_for);
-        ioas.destroy();
+        let mut container = self.container.lock();
+        let stood_for = container.ioas.take_if(|other| Arc::ptr_eq(other, &ioas));
+        drop(container);
+        drop((stood_for, object, ioas));
+        // The id is free now, behind what is freed.
+        drop(gone);
         Ok(())
     }
 

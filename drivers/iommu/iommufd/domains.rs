@@ -10,6 +10,7 @@ use crate::{
     kapi::{
         device::DeviceRef,
         domain::{
+            self,
             Domain,
             Prot, //
         },
@@ -298,28 +299,27 @@ impl Domains {
         }
     }
 
-    /// What was mapped in `area`, and is unmapped, to be dropped. If a domain may still map some
-    /// of it, it stays pinned and charged for good: a leak is better than DMA to what is somebody
-    /// else's memory by then.
-    #[inline]
-    pub(crate) fn unless_stuck<T>(&self, area: IovaRange, content: T) -> Option<T> {
-        if self.may_still_map(area) {
-            core::mem::forget(content);
-            return None;
-        }
-        Some(content)
-    }
-
-    /// Drops what was mapped in `area`, and is unmapped, as [`Self::unless_stuck`] has it.
+    /// Drops what was mapped in `area`, and is unmapped, unless a domain may still map some of it.
     #[inline]
     pub(crate) fn give_back<T>(&self, area: IovaRange, content: T) {
-        drop(self.unless_stuck(area, content));
+        drop_unless(self.may_still_map(area), content);
     }
 
     /// Whether an IOMMU driver has failed to unmap something in `range`.
+    #[inline]
     pub(crate) fn may_still_map(&self, range: IovaRange) -> bool {
         let mut slots = self.list.iter();
-        slots.any(|slot| slot.domain().may_still_map(range))
+        domain::have_leftovers() && slots.any(|slot| slot.domain().may_still_map(range))
+    }
+}
+
+/// Drops what was mapped, and is unmapped, unless it is `stuck`: if a domain may still map some of
+/// it, it stays pinned and charged for good. A leak is better than DMA to what is somebody
+/// else's memory by then.
+#[inline]
+pub(crate) fn drop_unless<T>(stuck: bool, content: T) {
+    if stuck {
+        core::mem::forget(content);
     }
 }
 

@@ -119,21 +119,27 @@ int iommufd_fill_file(struct file *file, unsigned long first, unsigned long npag
 	return ret;
 }
 
-static noinline void clear_folio(struct folio *folio)
+/* What fallocate() has made is cleared by the first who uses it. */
+static noinline unsigned long clear_if_needed(struct folio *folio)
 {
-	folio_lock(folio);
 	if (!folio_test_uptodate(folio)) {
-		folio_zero_range(folio, 0, folio_size(folio));
-		flush_dcache_folio(folio);
-		folio_mark_uptodate(folio);
+		folio_lock(folio);
+		if (!folio_test_uptodate(folio)) {
+			folio_zero_range(folio, 0, folio_size(folio));
+			flush_dcache_folio(folio);
+			folio_mark_uptodate(folio);
+		}
+		folio_unlock(folio);
 	}
-	folio_unlock(folio);
+	return folio_nr_pages(folio);
 }
 
 unsigned long iommufd_cleared_pages(struct folio *folio)
 {
-	/* What fallocate() has made is cleared by the first who uses it. */
-	if (unlikely(!folio_test_uptodate(folio)))
-		clear_folio(folio);
-	return folio_nr_pages(folio);
+	unsigned long flags = READ_ONCE(folio->flags.f);
+
+	/* Most are of one page, and cleared. */
+	if (unlikely((flags & (BIT(PG_head) | BIT(PG_uptodate))) != BIT(PG_uptodate)))
+		return clear_if_needed(folio);
+	return 1;
 }

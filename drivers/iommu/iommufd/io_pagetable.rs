@@ -24,7 +24,10 @@ use crate::{
         Taken,
         Unmap, //
     },
-    domains::Domains,
+    domains::{
+        drop_unless,
+        Domains, //
+    },
     fill::Fill,
     iova::IovaRange,
     kapi::{
@@ -61,7 +64,8 @@ use crate::{
 };
 use kernel::{
     fs::LocalFile,
-    new_condvar, new_mutex,
+    new_condvar,
+    new_mutex,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -81,6 +85,7 @@ use kernel::{
         CondVar,
         Mutex, //
     },
+    warn_on, //
 };
 
 pub(crate) mod access;
@@ -152,6 +157,7 @@ enum Pinning<'a> {
 }
 
 impl Source<'_> {
+    #[inline(always)]
     fn pinning(&self, npages: u64, writable: bool) -> Result<Pinning<'_>> {
         Ok(match self {
             Self::User(_) => Pinning::User(Pinner::new(npages, writable)?),
@@ -373,11 +379,11 @@ impl IoPagetable {
             Some((unmap, one)) => {
                 drop(space);
                 let mapping = one.into_content();
-                let unmapped = self.unmap_one(&domains, range, unmap, &mapping);
-                let mapping = domains.unless_stuck(range, mapping);
+                let unmapped = self.unmap_one(&domains, range, unmap, mapping.as_ref());
+                let stuck = domains.may_still_map(range);
                 drop(domains);
                 // Unpins and uncharges, for which nobody else should wait.
-                drop(mapping);
+                drop_unless(stuck, mapping);
                 Ok(Attempt::Done(unmapped))
             }
             None => self.unmap_all(domains, space, range),
@@ -389,11 +395,14 @@ impl IoPagetable {
         domains: &Domains,
         range: IovaRange,
         unmap: Unmap,
-        mapping: &Mapping,
+        mapping: Option<&Mapping>,
     ) -> Unmapped {
-        domains.unmap(|| mapping.strides(range));
         let mut gone = Gone::default();
-        gone.add(range, mapping);
+        if let Some(mapping) = mapping {
+            domains.unmap(|| mapping.strides(range));
+            gone.add(range, mapping);
+        }
+        warn_on!(mapping.is_none());
         self.end_unmap(unmap, &gone)
     }
 
@@ -477,13 +486,15 @@ impl IoPagetable {
 
     /// Removes everything, for good. There are no domains.
     ///
-    /// Who is killed meanwhile does not wait for maps that do: what is left goes with the last
-    /// reference to the space.
-    pub(crate) fn destroy(&self) {
+    /// # Errors
+    ///
+    /// `EINTR`: a fatal signal came while maps were waited for, which were told to stop; all that
+    /// is mapped is there as before.
+    pub(crate) fn destroy(&self) -> Result {
         self.dying.store(true, Relaxed);
-        let Ok(domains) = self.domains.write_killable() else {
-            return;
-        };
+        let domains = self.domains.write_killable().inspect_err(|_| {
+            self.dying.store(false, Relaxed);
+        })?;
         let areas = {
             let mut space = self.space.lock();
             space.usage = Usage::default();
@@ -491,6 +502,7 @@ impl IoPagetable {
         };
         drop(domains);
         drop(areas);
+        Ok(())
     }
 }
 

@@ -11,11 +11,14 @@
 //!
 //! Outermost first:
 //!
-//! 0. the takeovers of a context ([`context::Objects`]);
+//! 0. the takeovers of a context ([`context::Objects`]), and that a driver's callback may be
+//!    used ([`kapi::access::Listener`]);
 //! 1. the state of a group ([`group::Group`]) or of an access ([`access::Seat`]);
 //! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
 //!    and unmaps, for writing by attach and detach;
-//! 3. its areas, for moments where the domains are held for reading;
+//! 3. its areas, for moments where the domains are held for reading; then the pieces of memory
+//!    that several areas have ([`memory`]), and the places of a device's memory
+//!    ([`device_memory`]);
 //! 4. the table of ids, the cookies and the groups of a context ([`context::Objects`]) and the
 //!    list of all contexts ([`registry::Registry`]), each on its own and for moments; a context's
 //!    container above them.

@@ -40,7 +40,21 @@ const STRIDE: u64 = 256 << 20;
 /// has no bound, so that it does without contiguous memory.
 pub(crate) struct Runs {
     first: PinnedRun,
-    rest: KVVec<Chunk>,
+    rest: Chunks,
+}
+
+/// A list of chunks. Most areas have none: there is not even an empty list then, which would cost
+/// a call of the allocator.
+struct Chunks(Option<KVVec<Chunk>>);
+
+impl Chunks {
+    fn all(&self) -> &[Chunk] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    fn all_mut(&mut self) -> &mut [Chunk] {
+        self.0.as_deref_mut().unwrap_or_default()
+    }
 }
 
 /// A page full of runs.
@@ -92,12 +106,12 @@ impl Room {
     }
 
     /// What was put there; `skipped` pages come before it.
-    fn into_chunks(mut self, mut skipped: u64) -> KVVec<Chunk> {
+    fn into_chunks(mut self, mut skipped: u64) -> Chunks {
         for chunk in self.chunks.iter_mut() {
             chunk.skipped = skipped;
             skipped = chunk.end();
         }
-        self.chunks
+        Chunks(Some(self.chunks))
     }
 }
 
@@ -106,7 +120,7 @@ impl Runs {
     pub(crate) fn new(first: PinnedRun) -> Self {
         Self {
             first,
-            rest: KVVec::new(),
+            rest: Chunks(None),
         }
     }
 
@@ -115,12 +129,14 @@ impl Runs {
     /// # Errors
     ///
     /// `ENOMEM`; what was not appended is unpinned.
+    #[inline]
     pub(crate) fn extend(&mut self, mut batch: Batch<'_>) -> Result {
         // The runs of a batch are apart from each other: only the first can go on with another.
         let Some(first) = batch.next_run() else {
             return Ok(());
         };
-        let last = self.rest.last_mut().and_then(|chunk| chunk.runs.last_mut());
+        let last = self.rest.all_mut().last_mut();
+        let last = last.and_then(|chunk| chunk.runs.last_mut());
         let mut next = last.unwrap_or(&mut self.first).append(first).err();
         while let Some(run) = next.or_else(|| batch.next_run()) {
             let room = self.room()?;
@@ -139,14 +155,19 @@ impl Runs {
     /// A chunk with room for one more run at least.
     fn room(&mut self) -> Result<&mut KVec<PinnedRun>> {
         let full = |chunk: &Chunk| chunk.runs.len() == CHUNK;
-        if self.rest.last().is_none_or(full) {
+        if self.rest.all().last().is_none_or(full) {
             let chunk = Chunk {
-                skipped: self.rest.last().map_or(self.first.npages(), Chunk::end),
+                skipped: self
+                    .rest
+                    .all()
+                    .last()
+                    .map_or(self.first.npages(), Chunk::end),
                 runs: KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?,
             };
-            self.rest.push(chunk, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+            let chunks = self.rest.0.get_or_insert_with(KVVec::new);
+            chunks.push(chunk, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         }
-        let last = self.rest.last_mut().ok_or(ENOMEM)?;
+        let last = self.rest.all_mut().last_mut().ok_or(ENOMEM)?;
         Ok(&mut last.runs)
     }
 
@@ -173,7 +194,7 @@ impl Runs {
         }
         // Nothing fails from here on: there is room for every run.
         let mut number = 0;
-        for chunk in core::mem::take(&mut self.rest) {
+        for chunk in self.rest.0.take().into_iter().flatten() {
             for run in chunk.runs {
                 number += 1;
                 if number < keep {
@@ -198,20 +219,23 @@ impl Runs {
         match number.checked_sub(1) {
             None => Some(&mut self.first),
             Some(number) => {
-                let chunk = self.rest.get_mut(number / CHUNK)?;
+                let chunk = self.rest.all_mut().get_mut(number / CHUNK)?;
                 chunk.runs.get_mut(number % CHUNK)
             }
         }
     }
 
     /// The number of runs.
+    #[inline]
     pub(crate) fn count(&self) -> usize {
         // All chunks but the last are full.
-        let last = self.rest.last().map_or(0, |chunk| chunk.runs.len());
-        1 + self.rest.len().saturating_sub(1) * CHUNK + last
+        let chunks = self.rest.all();
+        let last = chunks.last().map_or(0, |chunk| chunk.runs.len());
+        1 + chunks.len().saturating_sub(1) * CHUNK + last
     }
 
     /// The runs but for the first `skip` and the last `keep`, in slices.
+    #[inline]
     pub(crate) fn slices(&self, skip: usize, keep: usize) -> impl Iterator<Item = &[PinnedRun]> {
         let end = self.count().saturating_sub(keep);
         let mut at = skip;
@@ -219,7 +243,7 @@ impl Runs {
             let most = end.checked_sub(at).filter(|most| *most > 0)?;
             let slice = match at.checked_sub(1) {
                 None => slice::from_ref(&self.first),
-                Some(at) => self.rest.get(at / CHUNK)?.runs.get(at % CHUNK..)?,
+                Some(at) => self.rest.all().get(at / CHUNK)?.runs.get(at % CHUNK..)?,
             };
             let slice = slice.get(..most).unwrap_or(slice);
             at += slice.len();
@@ -235,8 +259,9 @@ impl Runs {
     /// The run that page number `page` is in, and how many of its pages come before that.
     fn find(&self, page: u64) -> (usize, u64) {
         // Memory may be in millions of runs: all chunks but one are passed over at once.
-        let chunks = self.rest.partition_point(|chunk| chunk.skipped <= page);
-        let chunk = chunks.checked_sub(1).and_then(|last| self.rest.get(last));
+        let rest = self.rest.all();
+        let chunks = rest.partition_point(|chunk| chunk.skipped <= page);
+        let chunk = chunks.checked_sub(1).and_then(|last| rest.get(last));
         let mut number = chunk.map_or(0, |_| 1 + (chunks - 1) * CHUNK);
         let mut skip = page - chunk.map_or(0, |chunk| chunk.skipped);
         for run in self.slices(number, 0).flatten() {
@@ -257,7 +282,7 @@ impl Runs {
         let chunks = number.checked_sub(1).map_or(0, |number| number / CHUNK + 1);
         After {
             slice: slice.iter(),
-            chunks: self.rest.get(chunks..).unwrap_or_default().iter(),
+            chunks: self.rest.all().get(chunks..).unwrap_or_default().iter(),
             skip,
         }
     }
@@ -330,7 +355,10 @@ impl<'a> Iterator for After<'a> {
 
 impl Drop for Runs {
     fn drop(&mut self) {
-        while let Some(chunk) = self.rest.pop() {
+        let Some(chunks) = &mut self.rest.0 else {
+            return;
+        };
+        while let Some(chunk) = chunks.pop() {
             drop(chunk);
             task::resched();
         }

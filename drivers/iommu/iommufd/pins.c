@@ -8,6 +8,7 @@
  * often as userspace likes, so we stop at half of that.
  */
 
+#include <linux/bits.h>
 #include <linux/hash.h>
 #include <linux/kernel.h>
 #include <linux/mm.h>
@@ -15,7 +16,7 @@
 
 #include "helpers.h"
 
-#define MOST_REFERENCES (1 << 30)
+#define MOST_REFERENCES BIT(30)
 
 static bool has_room(struct page *page)
 {

@@ -29,6 +29,9 @@ use kernel::{
     warn_on, //
 };
 
+/// A space has no more domains than these: what is mapped goes into each of them.
+const MOST_DOMAINS: usize = 4096;
+
 /// A domain to be made.
 pub(crate) struct NewHwpt {
     /// What userspace will know it by.
@@ -100,7 +103,8 @@ impl IoPagetable {
     /// * `EADDRINUSE`: something is mapped, or wanted to be mapped, in a reserved region or
     ///   outside of the aperture.
     /// * `EINVAL`: no address would be left, or no domain suits.
-    /// * `ENOMEM`, `ENOSPC`, `EINTR`, `ENOENT`, and what `onto` says.
+    /// * `ENOSPC`: there are too many domains, or no room for the doorbells of interrupts.
+    /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
     pub(crate) fn admit<T>(
         &self,
         lead: &OwnedDevice,
@@ -287,6 +291,9 @@ impl IoPagetable {
         regions: &Regions,
         before: Option<&Domain>,
     ) -> Result<Arc<Hwpt>> {
+        if domains.list.len() >= MOST_DOMAINS {
+            return Err(ENOSPC);
+        }
         let hwpt = Hwpt::new(new.id, Domain::new(dev, new.flags)?, new.kind)?;
         let domain = hwpt.domain();
         self.check_domain(domains, domain, &regions.reserved)?;
@@ -312,9 +319,7 @@ impl IoPagetable {
         if domains.usable_ranges(window, reserved)?.is_empty() {
             return Err(EINVAL);
         }
-        let space = self.space.lock();
-        let mut areas = space.areas.live();
-        if domains.allowed.lie_in(aperture) && areas.all(|(range, _)| aperture.contains(&range)) {
+        if domains.allowed.lie_in(aperture) && self.space.lock().areas.lie_in(aperture) {
             Ok(())
         } else {
             Err(EADDRINUSE)

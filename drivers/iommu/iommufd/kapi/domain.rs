@@ -34,7 +34,8 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         ordering::Relaxed,
-        Atomic, //
+        Atomic,
+        AtomicFlag, //
     },
     warn_on, //
 };
@@ -107,9 +108,19 @@ impl Leftover {
         change(&self.last, |last| last.max(range.last()));
     }
 
+    #[inline]
     fn get(&self) -> Option<IovaRange> {
         IovaRange::new(self.first.load(Relaxed), self.last.load(Relaxed))
     }
+}
+
+/// Whether there has ever been a leftover: every unmap asks.
+static HAVE_LEFTOVERS: AtomicFlag = AtomicFlag::new(false);
+
+/// Whether [`Domain::may_still_map`] may say `true` of any domain.
+#[inline]
+pub(crate) fn have_leftovers() -> bool {
+    HAVE_LEFTOVERS.load(Relaxed)
 }
 
 fn change(value: &Atomic<u64>, change: impl Fn(u64) -> u64) {
@@ -324,6 +335,7 @@ impl Domain {
 impl Domain {
     /// Whether the IOMMU driver has failed to unmap something there, so that devices may still
     /// get at the memory.
+    #[inline]
     pub(crate) fn may_still_map(&self, range: IovaRange) -> bool {
         let leftover = self.leftover.get();
         leftover.is_some_and(|leftover| leftover.overlaps(&range))
@@ -378,6 +390,7 @@ impl<'a> Gather<'a> {
         };
         if done != len {
             self.domain.leftover.add(range);
+            HAVE_LEFTOVERS.store(true, Relaxed);
             warn_once();
         }
     }

@@ -132,8 +132,8 @@ impl<T> IdTable<T> {
         drop(locked);
         Ok(TakenOut {
             // SAFETY: It was the table's by the type invariant, and is nobody's by now.
-            _object: unsafe { KBox::from_raw(entry) },
-            _reservation: Reservation { table: self, id },
+            object: unsafe { KBox::from_raw(entry) },
+            reservation: Reservation { table: self, id },
         })
     }
 }
@@ -264,6 +264,21 @@ struct Reservation<'a, T> {
     id: u32,
 }
 
+impl<T> Reservation<'_, T> {
+    fn give_to(self, object: KBox<T>) {
+        let locked = self.table.lock();
+        // It is reserved by the type invariant. Whatever else it is belongs to somebody.
+        if warn_on!(locked.entry(self.id) != RESERVED) {
+            drop(locked);
+            return;
+        }
+        // INVARIANT: The reservation ends in the next lines.
+        locked.replace(self.id, KBox::into_raw(object).cast());
+        drop(locked);
+        forget(self);
+    }
+}
+
 impl<T> Drop for Reservation<'_, T> {
     fn drop(&mut self) {
         let locked = self.table.lock();
@@ -288,23 +303,19 @@ impl<T> ReservedId<'_, T> {
 
     /// Gives the id to an object, which can be found from here on.
     pub(crate) fn publish(self, object: T) {
-        let Self { reservation, room } = self;
-        let object = KBox::write(room, object);
-        let locked = reservation.table.lock();
-        // It is reserved by the type invariant. Whatever else it is belongs to somebody.
-        if warn_on!(locked.entry(reservation.id) != RESERVED) {
-            drop(locked);
-            return;
-        }
-        // INVARIANT: The reservation ends in the next line.
-        locked.replace(reservation.id, KBox::into_raw(object).cast());
-        drop(locked);
-        forget(reservation);
+        self.reservation.give_to(KBox::write(self.room, object));
     }
 }
 
 /// An object that is found by nobody any more. Dropping this drops it, and then makes its id free.
 pub(crate) struct TakenOut<'a, T> {
-    _object: KBox<T>,
-    _reservation: Reservation<'a, T>,
+    object: KBox<T>,
+    reservation: Reservation<'a, T>,
+}
+
+impl<T> TakenOut<'_, T> {
+    /// Has it be found again, under the id that it had.
+    pub(crate) fn put_back(self) {
+        self.reservation.give_to(self.object);
+    }
 }

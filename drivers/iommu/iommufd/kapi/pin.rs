@@ -89,6 +89,7 @@ impl Pinner {
         Ok(batch)
     }
 
+    #[inline]
     fn pin_pages(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
         let room = match self.large.spare_capacity_mut() {
             [] => &mut self.small[..],
