@@ -375,7 +375,8 @@ static void *readers(void *data)
 }
 
 static void *(*const everybody[])(void *) = {
-	steady_device, moving_device, unplugged_device, shared_device, chaos, chaos, ids, closers, readers,
+	steady_device, moving_device, unplugged_device, shared_device,
+	chaos, chaos, ids, closers, readers,
 };
 
 #define DEVICES 4

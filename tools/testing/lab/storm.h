@@ -33,7 +33,8 @@
 #define CHOSEN_IOVA (IOVA + (8UL << 30))	/* where the driver may put a slot */
 #define CHOSEN_SIZE (1UL << 30)
 #define COUNTED_IDS 1024
-#define ARM_IOVA(thread) (IOVA + (2UL << 30) + (thread) * PAGE)	/* where devices learn what to write */
+/* Where devices learn what to write. */
+#define ARM_IOVA(thread) (IOVA + (2UL << 30) + (thread) * PAGE)
 #define DMA_SIZE 256
 
 /* How a slot is mapped. */

@@ -43,7 +43,6 @@ struct crowd {
 	bool binds;			/* whether devices but the witness's come and go */
 	struct seat seats[CROWD_SEATS];
 	unsigned int seats_count;
-	void (*const *deeds)(void *);
 	unsigned int deeds_count;
 	atomic_uint clock;
 	atomic_bool stop;
@@ -51,6 +50,9 @@ struct crowd {
 	/* The witness. */
 	char *memory;
 	atomic_uint looks, arrived, lost, stale;
+
+	/* What members do. */
+	void (*const *deeds)(void *);
 };
 
 struct member {
@@ -336,7 +338,8 @@ static inline void group_left(struct member *member, struct seat *seat)
 		LEARN(seat->automatic, AUTO, DIED);
 	if (seat->target)
 		note_use(&member->diary, seat->target, ANY_KIND, seat->since);
-	seat->automatic = seat->target = 0;
+	seat->automatic = 0;
+	seat->target = 0;
 }
 
 /* The last call has brought it to @target, onto the domain @domain. */

@@ -143,9 +143,6 @@ static void run_crowd(struct __test_metadata *_metadata, struct crowd *crowd,
 	expect_books(_metadata, crowd->b->fd, &before);
 }
 
-#define RUN(deeds) \
-	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds))
-
 static void bind_seats(struct __test_metadata *_metadata, struct crowd *crowd)
 {
 	struct seat *seat;
@@ -171,7 +168,7 @@ TEST_F(identity, spaces)
 	/* More of them would share domains that come by themselves. */
 	crowd->seats_count = crowd->seats_count < 2 ? crowd->seats_count : 2;
 	bind_seats(_metadata, crowd);
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 }
 
 /* The witness's device goes from domain to domain as well: all are of the space it knows. */
@@ -188,7 +185,7 @@ TEST_F(identity, hwpts)
 	bind_seats(_metadata, crowd);
 	crowd->mortal = HWPT;
 	crowd->hwpts_known = true;
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 }
 
 /* Devices that are bound and let go; their ids are given to spaces, too. */
@@ -204,7 +201,7 @@ TEST_F(identity, devices)
 		SKIP(return, "needs another edu device, in a group of its own");
 	crowd->seats_count = 2;
 	crowd->binds = true;
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 }
 
 /* Two devices of one group, which are let go one by one, and go to domains together. */
@@ -226,7 +223,7 @@ TEST_F(identity, members)
 	crowd->binds = true;
 	crowd->mortal = HWPT;
 	crowd->hwpts_known = true;
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 }
 
 /* --- drivers' accesses --------------------------------------------------------------------- */
@@ -244,7 +241,7 @@ TEST_F(identity, accesses)
 		if (self->members[i].node < 0)
 			SKIP(return, "needs the sample driver ioas_access");
 	}
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 	for (i = 0; i < CROWD; i++)
 		close(self->members[i].node);
 }
@@ -301,7 +298,7 @@ TEST_F(identity, container)
 		look_into_container, look_into_container,
 	};
 
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 	EXPECT_ERRNO(ENODEV, vfio_ioas(self->b.fd, IOMMU_VFIO_IOAS_GET, 0));
 }
 
@@ -369,20 +366,20 @@ TEST_F(identity, cookies)
 		seat->edu[0].fd = open_sample(seat->edu[0].address);
 		ASSERT_LE(0, seat->edu[0].fd);
 	}
-	RUN(deeds);
+	run_crowd(_metadata, &self->crowd, self->members, deeds, ARRAY_SIZE(deeds));
 	for (seat = crowd->seats + 1; seat < crowd->seats + 3; seat++) {
 		edu_close(&seat->edu[0]);
 		EXPECT_OK(give_to(seat->edu[0].address, "vfio-pci"));
 	}
 }
 
-/* --- the check itself --------------------------------------------------------------------------- */
+/* --- the check itself ----------------------------------------------------------------------- */
 
-#define AT(begin_, end_) { .begin = (begin_), .end = (end_) }
-#define ONE(fact_, begin_, end_) \
-	{ .id = 1, .kind = SPACE, .fact = fact_, .when = AT(begin_, end_), .until = AT(begin_, end_) }
 #define USE(from, to, from2, to2) \
-	{ .id = 1, .kind = SPACE, .fact = USED, .when = AT(from, to), .until = AT(from2, to2) }
+	{ .id = 1, .kind = SPACE, .fact = USED, .when = { from, to }, .until = { from2, to2 } }
+/* Only what is used is so until another call. */
+#define ONE(fact_, from, to) \
+	{ .id = 1, .kind = SPACE, .fact = fact_, .when = { from, to } }
 
 /* Histories that can be, and others that cannot. */
 TEST(history_is_judged)

@@ -279,49 +279,45 @@ FIXTURE_VARIANT(waiter)
 	enum outcome behind_attach;
 };
 
-#define ROW(call_, seat_, behind_map_, behind_attach_) \
-	FIXTURE_VARIANT_ADD(waiter, call_) { call_, seat_, behind_map_, behind_attach_ }
+#define ROW(name) FIXTURE_VARIANT_ADD(waiter, name)
 
-ROW(attach_here, BOUND, KILLABLE, UNKILLABLE);
-ROW(attach_there, BOUND, GOES_ON, UNKILLABLE);
-ROW(detach, IN_SPACE, UNKILLABLE, UNKILLABLE);
-ROW(close_device, IN_SPACE, UNKILLABLE, NOT_ASKED);
-ROW(reset, IN_SPACE, GOES_ON, GOES_ON);
-ROW(bind_sibling, BOUND, GOES_ON, UNKILLABLE);
-ROW(get_device_info, IN_SPACE, GOES_ON, UNKILLABLE);
-ROW(get_hw_info, IN_SPACE, GOES_ON, UNKILLABLE);
-ROW(alloc, BOUND, GOES_ON, GOES_ON);
-ROW(free_space, BOUND, KILLABLE, GOES_ON);
-ROW(free_other, BOUND, GOES_ON, GOES_ON);
-ROW(alloc_hwpt, BOUND, KILLABLE, UNKILLABLE);
-ROW(destroy_hwpt, BOUND, UNKILLABLE, UNKILLABLE);
-ROW(map_free, BOUND, GOES_ON, KILLABLE);
-ROW(map_the_same, BOUND, GOES_ON, KILLABLE);
-ROW(unmap_there, BOUND, GOES_ON, KILLABLE);
-ROW(unmap_hanging, BOUND, GOES_ON, KILLABLE);
-ROW(unmap_everything, BOUND, GOES_ON, KILLABLE);
-ROW(copy_from, BOUND, GOES_ON, GOES_ON);
-ROW(copy_to, BOUND, GOES_ON, KILLABLE);
-ROW(take_charges, BOUND, UNKILLABLE, UNKILLABLE);
-ROW(set_page_sizes, BOUND, KILLABLE, KILLABLE);
-ROW(get_page_sizes, BOUND, GOES_ON, KILLABLE);
-ROW(get_ranges, BOUND, GOES_ON, KILLABLE);
-ROW(allow_ranges, BOUND, KILLABLE, KILLABLE);
-ROW(get_container_info, BOUND, GOES_ON, KILLABLE);
-ROW(check_container_snoop, BOUND, GOES_ON, KILLABLE);
-ROW(close_context, BOUND, GOES_ON, GOES_ON);
+ROW(attach_here) { attach_here, BOUND, KILLABLE, UNKILLABLE };
+ROW(attach_there) { attach_there, BOUND, GOES_ON, UNKILLABLE };
+ROW(detach) { detach, IN_SPACE, UNKILLABLE, UNKILLABLE };
+ROW(close_device) { close_device, IN_SPACE, UNKILLABLE, NOT_ASKED };
+ROW(reset) { reset, IN_SPACE, GOES_ON, GOES_ON };
+ROW(bind_sibling) { bind_sibling, BOUND, GOES_ON, UNKILLABLE };
+ROW(get_device_info) { get_device_info, IN_SPACE, GOES_ON, UNKILLABLE };
+ROW(get_hw_info) { get_hw_info, IN_SPACE, GOES_ON, UNKILLABLE };
+ROW(alloc) { alloc, BOUND, GOES_ON, GOES_ON };
+ROW(free_space) { free_space, BOUND, KILLABLE, KILLABLE };
+ROW(free_other) { free_other, BOUND, GOES_ON, GOES_ON };
+ROW(alloc_hwpt) { alloc_hwpt, BOUND, KILLABLE, UNKILLABLE };
+ROW(destroy_hwpt) { destroy_hwpt, BOUND, KILLABLE, KILLABLE };
+ROW(map_free) { map_free, BOUND, GOES_ON, KILLABLE };
+ROW(map_the_same) { map_the_same, BOUND, GOES_ON, KILLABLE };
+ROW(unmap_there) { unmap_there, BOUND, GOES_ON, KILLABLE };
+ROW(unmap_hanging) { unmap_hanging, BOUND, GOES_ON, KILLABLE };
+ROW(unmap_everything) { unmap_everything, BOUND, GOES_ON, KILLABLE };
+ROW(copy_from) { copy_from, BOUND, GOES_ON, GOES_ON };
+ROW(copy_to) { copy_to, BOUND, GOES_ON, KILLABLE };
+ROW(take_charges) { take_charges, BOUND, UNKILLABLE, UNKILLABLE };
+ROW(set_page_sizes) { set_page_sizes, BOUND, KILLABLE, KILLABLE };
+ROW(get_page_sizes) { get_page_sizes, BOUND, GOES_ON, KILLABLE };
+ROW(get_ranges) { get_ranges, BOUND, GOES_ON, KILLABLE };
+ROW(allow_ranges) { allow_ranges, BOUND, KILLABLE, KILLABLE };
+ROW(get_container_info) { get_container_info, BOUND, GOES_ON, KILLABLE };
+ROW(check_container_snoop) { check_container_snoop, BOUND, GOES_ON, KILLABLE };
+ROW(close_context) { close_context, BOUND, GOES_ON, GOES_ON };
 
 /* The same again, with other beginnings. */
-#define ROW_ALSO(name, call_, seat_, behind_map_) \
-	FIXTURE_VARIANT_ADD(waiter, name) { call_, seat_, behind_map_, NOT_ASKED }
-
-ROW_ALSO(move_away, attach_there, IN_SPACE, UNKILLABLE);
-ROW_ALSO(move_here, attach_here, IN_OTHER, KILLABLE);
-ROW_ALSO(close_device_unattached, close_device, BOUND, GOES_ON);
-ROW_ALSO(close_device_elsewhere, close_device, IN_OTHER, GOES_ON);
-ROW_ALSO(get_device_info_unattached, get_device_info, BOUND, GOES_ON);
-ROW_ALSO(map_with_device, map_free, IN_SPACE, GOES_ON);
-ROW_ALSO(unmap_with_device, unmap_there, IN_SPACE, GOES_ON);
+ROW(move_away) { attach_there, IN_SPACE, UNKILLABLE, NOT_ASKED };
+ROW(move_here) { attach_here, IN_OTHER, KILLABLE, NOT_ASKED };
+ROW(close_device_unattached) { close_device, BOUND, GOES_ON, NOT_ASKED };
+ROW(close_device_elsewhere) { close_device, IN_OTHER, GOES_ON, NOT_ASKED };
+ROW(get_device_info_unattached) { get_device_info, BOUND, GOES_ON, NOT_ASKED };
+ROW(map_with_device) { map_free, IN_SPACE, GOES_ON, NOT_ASKED };
+ROW(unmap_with_device) { unmap_there, IN_SPACE, GOES_ON, NOT_ASKED };
 
 /* Another device of the group of @edu; false if there is none. */
 static bool find_sibling(const struct edu *edu, struct edu *sibling)

@@ -85,12 +85,13 @@ static void look_at_symbols(struct __test_metadata *_metadata, struct _test_data
 	char line[512];
 
 	ASSERT_NE(NULL, symbols);
-	while (fgets(line, sizeof(line), symbols))
-		if (sscanf(line, "%llx", &address) == 1 && address >= KERNEL_HALF &&
-		    (address < last || address - last >= 1 << 20)) {
+	while (fgets(line, sizeof(line), symbols)) {
+		address = strtoull(line, NULL, 16);
+		if (address >= KERNEL_HALF && (address < last || address - last >= 1 << 20)) {
 			last = address;
 			look(_metadata, self, address & -PAGE);
 		}
+	}
 	fclose(symbols);
 	EXPECT_NE(0, last);
 }
