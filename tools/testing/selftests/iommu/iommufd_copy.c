@@ -124,9 +124,11 @@ TEST_F(copy, parts_of_huge_pages)
 		{ 4 * HUGE_2M - PAGE, PAGE },
 		{ 0, 4 * HUGE_2M },
 	};
-	char *memory = huge_pages_2m(4 * HUGE_2M);
 	unsigned int i;
+	char *memory;
 
+	ASSERT_TRUE(provide_huge_pages(4));
+	memory = huge_pages_2m(4 * HUGE_2M);
 	ASSERT_NE(NULL, memory);
 	memset(memory, 1, 4 * HUGE_2M);
 	for (i = 0; i < ARRAY_SIZE(parts); i++) {
@@ -153,6 +155,7 @@ TEST_F(copy, original_of_large_pages)
 	size_t at;
 	char *memory;
 
+	ASSERT_TRUE(provide_huge_pages(1));
 	ASSERT_EQ(0, ftruncate(fd, HUGE_2M));
 	memory = tiled(fd, HUGE_2M, size);
 	ASSERT_NE(NULL, memory);
