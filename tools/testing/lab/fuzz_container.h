@@ -107,8 +107,8 @@ static int foresee_vfio_map(struct fuzz *f, const struct view *view,
 		return -EINVAL;
 	if (!memory_is_good(f, arg->vaddr, arg->size, writable))
 		return -EFAULT;
-	model_put(view->context, view->space, range,
-		  model_pin(view->context, arg->size / PAGE, writable));
+	model_put(view->context, view->space,
+		  (struct area) { range, model_pin(view->context, writable), 0 });
 	return 0;
 }
 

@@ -123,8 +123,8 @@ static int foresee_map(struct fuzz *f, const struct view *view, const struct ioa
 		return -EINVAL;
 	if (!memory_is_good(f, map->vaddr, map->size, writable))
 		return -EFAULT;
-	model_put(view->context, view->space, range,
-		  model_pin(view->context, range_pages(range), writable));
+	model_put(view->context, view->space,
+		  (struct area) { range, model_pin(view->context, writable), 0 });
 	return 0;
 }
 

@@ -16,23 +16,28 @@
 #define MODEL_AREAS 48
 #define MODEL_ALLOWED 8
 #define MODEL_PAGE 4096UL
+/* No call maps more of them. */
+#define MODEL_PAGES 80
 
 struct range {
 	uint64_t first, last;
 };
 
-/* Memory that was pinned by one call: once, however often it is mapped by now. */
+/*
+ * Memory that was pinned by one call. A page of it is pinned once, however often it is
+ * mapped by now, and as long as it is mapped anywhere.
+ */
 struct memory {
 	unsigned int users;	/* areas that have some of it */
-	uint64_t pages;
+	unsigned short users_of[MODEL_PAGES];
 	bool writable;
 	bool is_file;
-	bool is_shared;		/* it was in reach of a copy: it is pinned as a whole */
 };
 
 struct area {
 	struct range range;
 	unsigned int memory;
+	uint64_t skip;		/* pages of the memory before the area's */
 };
 
 struct space {
@@ -142,22 +147,35 @@ static inline int model_add_hwpt(struct context *context, int space, bool is_aut
 
 /* --- what is mapped --------------------------------------------------------------- */
 
-static inline unsigned int model_pin(struct context *context, uint64_t pages, bool writable)
+static inline unsigned int model_pin(struct context *context, bool writable)
 {
 	unsigned int number = 0;
 
 	while (context->memory[number].users)
 		number++;
-	context->memory[number] = (struct memory) { .pages = pages, .writable = writable };
-	context->pinned += pages;
+	context->memory[number] = (struct memory) { .writable = writable };
 	return number;
 }
 
-static inline void model_put(struct context *context, struct space *space, struct range range,
-			     unsigned int memory)
+static inline void model_put(struct context *context, struct space *space, struct area area)
 {
-	context->memory[memory].users++;
-	space->areas[space->count++] = (struct area) { range, memory };
+	struct memory *memory = &context->memory[area.memory];
+	uint64_t page, end = area.skip + range_pages(area.range);
+
+	memory->users++;
+	for (page = area.skip; page < end; page++)
+		context->pinned += !memory->users_of[page]++;
+	space->areas[space->count++] = area;
+}
+
+static inline void model_let_go(struct context *context, struct area area)
+{
+	struct memory *memory = &context->memory[area.memory];
+	uint64_t page, end = area.skip + range_pages(area.range);
+
+	memory->users--;
+	for (page = area.skip; page < end; page++)
+		context->pinned -= !--memory->users_of[page];
 }
 
 static inline bool model_is_taken(const struct space *space, struct range range)
@@ -197,7 +215,6 @@ static inline int64_t model_unmap(struct context *context, struct space *space,
 				  struct range range)
 {
 	unsigned int i, kept = 0;
-	struct memory *memory;
 	struct area area;
 	int64_t bytes = 0;
 
@@ -208,9 +225,7 @@ static inline int64_t model_unmap(struct context *context, struct space *space,
 			continue;
 		}
 		bytes += area.range.last - area.range.first + 1;
-		memory = &context->memory[area.memory];
-		if (!--memory->users)
-			context->pinned -= memory->pages;
+		model_let_go(context, area);
 	}
 	space->count = kept;
 	return bytes;
@@ -218,31 +233,23 @@ static inline int64_t model_unmap(struct context *context, struct space *space,
 
 /*
  * What VFIO's type1 does before it unmaps: the area that has the address @last, and
- * goes on, is cut behind it. So is its memory, if no copy has ever been made of it.
+ * goes on, is cut behind it.
  */
 static inline void model_cut(struct context *context, struct space *space, uint64_t last)
 {
-	unsigned int i, number;
-	struct memory *memory;
-	struct area *area, back;
-	uint64_t pages;
+	struct area front, back;
+	unsigned int i;
 
 	for (i = 0; i < space->count; i++) {
-		area = &space->areas[i];
-		if (area->range.first > last || area->range.last <= last)
+		front = back = space->areas[i];
+		if (front.range.first > last || front.range.last <= last)
 			continue;
-		back = (struct area) { { last + 1, area->range.last }, area->memory };
-		memory = &context->memory[area->memory];
-		area->range.last = last;
-		number = area->memory;
-		if (!memory->is_shared) {
-			pages = range_pages(back.range);
-			memory->pages -= pages;
-			context->pinned -= pages;
-			number = model_pin(context, pages, memory->writable);
-			context->memory[number].is_file = memory->is_file;
-		}
-		model_put(context, space, back.range, number);
+		front.range.last = last;
+		back.range.first = last + 1;
+		back.skip += range_pages(front.range);
+		space->areas[i].range.last = last;
+		context->memory[back.memory].users++;
+		space->areas[space->count++] = back;
 		return;
 	}
 }

@@ -98,14 +98,13 @@ static int foresee_ioas_map(struct fuzz *f, const struct view *view,
 static void model_mapped(struct fuzz *f, const struct view *view, uint32_t flags, uint64_t iova,
 			 uint64_t length, uint64_t source, bool is_file)
 {
-	unsigned int memory = model_pin(view->context, length / PAGE,
-					flags & IOMMU_IOAS_MAP_WRITEABLE);
+	unsigned int memory = model_pin(view->context, flags & IOMMU_IOAS_MAP_WRITEABLE);
 	struct range range = { iova, iova + length - 1 };
 
 	if (!(flags & FIXED))
 		expect_good_choice(f, view, iova, length, source);
 	view->context->memory[memory].is_file = is_file;
-	model_put(view->context, view->space, range, memory);
+	model_put(view->context, view->space, (struct area) { range, memory, 0 });
 }
 
 static void fuzz_ioas_map(struct fuzz *f)
@@ -148,6 +147,8 @@ static int foresee_map_file(struct fuzz *f, const struct view *view,
 	mode = fcntl(arg->fd, F_GETFL);
 	if (mode < 0)
 		return -EBADF;
+	if ((mode & O_ACCMODE) == O_WRONLY)
+		return -EACCES;
 	if ((mode & O_ACCMODE) == O_RDONLY && arg->flags & IOMMU_IOAS_MAP_WRITEABLE)
 		return -EPERM;
 	ret = check_place(arg->flags, arg->iova, arg->length, arg->start);
@@ -203,23 +204,12 @@ static unsigned int find_parts(const struct space *space, struct range range, st
 		area = model_area_at(space, range.first);
 		if (!area)
 			return 0;
-		parts[count].memory = area->memory;
-		parts[count++].range = common(area->range, range);
+		parts[count] = *area;
+		parts[count].range = common(area->range, range);
+		parts[count].skip += (parts[count].range.first - area->range.first) / PAGE;
+		count++;
 		if (area->range.last >= range.last)
 			return count;
-		range.first = area->range.last + 1;
-	}
-}
-
-/* What a copy of a range may be made of is shared from then on, as far as there are no holes. */
-static void model_shared(const struct view *view, struct range range)
-{
-	const struct area *area;
-
-	while ((area = model_area_at(view->space, range.first))) {
-		view->context->memory[area->memory].is_shared = true;
-		if (area->range.last >= range.last)
-			return;
 		range.first = area->range.last + 1;
 	}
 }
@@ -272,13 +262,15 @@ static int foresee_copy(const struct view *from, const struct view *to,
 static void model_copied(const struct view *to, const struct area *parts, unsigned int count,
 			 uint64_t at)
 {
-	struct range range = { .first = at };
+	struct area area;
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		range.last = range.first + (parts[i].range.last - parts[i].range.first);
-		model_put(to->context, to->space, range, parts[i].memory);
-		range.first = range.last + 1;
+		area = parts[i];
+		area.range.first = at;
+		area.range.last = at + (parts[i].range.last - parts[i].range.first);
+		model_put(to->context, to->space, area);
+		at = area.range.last + 1;
 	}
 }
 
@@ -319,8 +311,6 @@ static void fuzz_copy(struct fuzz *f)
 	want = request_outcome(&r, foresee_copy(&from, &to, &arg, parts, &count));
 	if (is_full(to.space, count))
 		return;
-	if (!r.refused && !check_copied(&from, &arg))
-		model_shared(&from, (struct range) { arg.src_iova, arg.src_iova + arg.length - 1 });
 	flags = arg.flags;
 	if (!request_made(f, &r, want))
 		return;
