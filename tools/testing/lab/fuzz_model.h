@@ -241,7 +241,8 @@ static inline void model_cut(struct context *context, struct space *space, uint6
 	unsigned int i;
 
 	for (i = 0; i < space->count; i++) {
-		front = back = space->areas[i];
+		front = space->areas[i];
+		back = front;
 		if (front.range.first > last || front.range.last <= last)
 			continue;
 		front.range.last = last;
