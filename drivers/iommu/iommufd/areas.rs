@@ -13,6 +13,10 @@ use crate::{
     },
     iova::IovaRange, //
 };
+use core::mem::{
+    forget,
+    replace, //
+};
 use kernel::{
     prelude::*,
     rbtree::{
@@ -353,7 +357,7 @@ impl<T> Areas<T> {
             None => {
                 // Nobody has reserved it. The content may be in use: it is not to be dropped.
                 warn_on!(true);
-                core::mem::forget(content);
+                forget(content);
             }
         }
     }
@@ -382,7 +386,7 @@ impl<T> Areas<T> {
         let content = area.content.as_mut().ok_or(ENOENT)?;
         let second = split(content)?;
         let front = Area {
-            first: core::mem::replace(&mut area.first, cut.wrapping_add(1)),
+            first: replace(&mut area.first, cut.wrapping_add(1)),
             content: area.content.replace(second),
         };
         self.tree.insert(spare.0.into_node(cut, front));
@@ -499,6 +503,11 @@ impl<T> Areas<T> {
         None
     }
 
+    /// Takes all areas out, for good: maps under way are forgotten.
+    pub(crate) fn take_all(&mut self) -> Taken<T> {
+        Taken(replace(self, Self::new()).tree)
+    }
+
     /// What is in the live areas, in order.
     pub(crate) fn contents_mut(&mut self) -> impl Iterator<Item = &mut T> {
         let areas = self.tree.values_mut();
@@ -530,10 +539,12 @@ impl<T> Taken<T> {
         contents(&self.0)
     }
 
-    /// Takes the first area, and says where it was.
-    pub(crate) fn pop(&mut self) -> Option<(IovaRange, T)> {
-        let (last, area) = self.0.cursor_front_mut()?.remove_current().1.to_key_value();
-        Some((IovaRange::new(area.first, last)?, area.content?))
+    /// Takes the content of every area, and says where it was.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (IovaRange, T)> + '_ {
+        self.0.iter_mut().filter_map(|(last, area)| {
+            let range = IovaRange::new(area.first, *last)?;
+            Some((range, area.content.take()?))
+        })
     }
 }
 

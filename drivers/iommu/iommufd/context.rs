@@ -100,7 +100,7 @@ impl Drop for Context {
         // Nothing is bound and nobody calls any more: whatever domain is left is one of
         // userspace's own. What is mapped in it has to be unmapped before it is unpinned.
         for ioas in self.spaces() {
-            ioas.drop_domains();
+            ioas.close();
         }
     }
 }

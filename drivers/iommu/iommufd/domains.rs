@@ -11,12 +11,7 @@ use crate::{
         device::DeviceRef,
         domain::{
             self,
-            Domain,
-            Prot, //
-        },
-        run::{
-            PinnedRun,
-            Span, //
+            Domain, //
         },
         task, //
     },
@@ -29,7 +24,6 @@ use core::{
     }, //
 };
 use kernel::{
-    page::PAGE_SIZE,
     prelude::*,
     rbtree::RBTree,
     sync::Arc,
@@ -203,123 +197,16 @@ impl Domains {
         self.list.retain(|slot| !Arc::ptr_eq(&slot.hwpt, hwpt));
     }
 
-    /// Maps `runs`, which make up `range`, into every domain, or into none.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Domain::map`].
-    pub(crate) fn map(&self, range: IovaRange, runs: &[PinnedRun], prot: Prot) -> Result {
-        self.in_all(range, |domain| {
-            self.map_into(domain, range.first(), runs, prot)
-        })
-    }
-
-    /// Maps `span` at `iova` into every domain, or into none.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Domain::map`].
-    pub(crate) fn map_span(&self, iova: u64, span: Span, prot: Prot) -> Result {
-        let range = IovaRange::with_len(iova, span.len())?;
-        self.in_all(range, |domain| self.map_span_into(domain, iova, span, prot))
-    }
-
-    fn in_all(&self, range: IovaRange, map: impl Fn(&Domain) -> Result) -> Result {
-        for (done, slot) in self.list.iter().enumerate() {
-            if let Err(e) = map(slot.domain()) {
-                for slot in self.list.iter().take(done) {
-                    slot.domain().unmap(iter::once(range));
-                }
-                return Err(e);
-            }
-        }
-        Ok(())
-    }
-
-    /// Maps `runs` into one domain, one after the other from `iova` on.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Domain::map`]; nothing of it is mapped then.
-    pub(crate) fn map_into(
-        &self,
-        domain: &Domain,
-        iova: u64,
-        runs: &[PinnedRun],
-        prot: Prot,
-    ) -> Result {
-        if self.large_pages {
-            return domain.map(iova, runs, prot);
-        }
-        let mut next = iova;
-        for span in runs.iter().map(PinnedRun::span) {
-            if let Err(e) = self.map_span_into(domain, next, span, prot) {
-                domain.unmap(IovaRange::until(iova, next).into_iter());
-                return Err(e);
-            }
-            next = next.wrapping_add(span.len());
-        }
-        Ok(())
-    }
-
-    /// Maps `span` into one domain, page by page if large pages are not wanted.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Domain::map`]; nothing of it is mapped then.
-    pub(crate) fn map_span_into(
-        &self,
-        domain: &Domain,
-        iova: u64,
-        span: Span,
-        prot: Prot,
-    ) -> Result {
-        if self.large_pages || span.npages() == 1 {
-            return domain.map_span(iova, span, prot);
-        }
-        let mut next = iova;
-        for page in span.pages() {
-            if let Err(e) = domain.map_span(next, page, prot) {
-                domain.unmap(IovaRange::until(iova, next).into_iter());
-                return Err(e);
-            }
-            next = next.wrapping_add(PAGE_SIZE as u64);
-            // A BAR can be of any size.
-            task::resched();
-        }
-        Ok(())
-    }
-
-    /// Unmaps ranges, each made of whole runs, from every domain; no IOTLB has them any more.
-    ///
-    /// What was mapped there goes to [`Self::give_back`] then.
-    pub(crate) fn unmap<I: Iterator<Item = IovaRange>>(&self, ranges: impl Fn() -> I) {
-        for slot in self.list.iter() {
-            slot.domain().unmap(ranges());
-        }
-    }
-
-    /// Drops what was mapped in `area`, and is unmapped, unless a domain may still map some of it.
-    #[inline]
-    pub(crate) fn give_back<T>(&self, area: IovaRange, content: T) {
-        drop_unless(self.may_still_map(area), content);
+    /// The domains.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Domain>> {
+        self.list.iter().map(Slot::domain)
     }
 
     /// Whether an IOMMU driver has failed to unmap something in `range`.
     #[inline]
     pub(crate) fn may_still_map(&self, range: IovaRange) -> bool {
-        let mut slots = self.list.iter();
-        domain::have_leftovers() && slots.any(|slot| slot.domain().may_still_map(range))
-    }
-}
-
-/// Drops what was mapped, and is unmapped, unless it is `stuck`: if a domain may still map some of
-/// it, it stays pinned and charged for good. A leak is better than DMA to what is somebody
-/// else's memory by then.
-#[inline]
-pub(crate) fn drop_unless<T>(stuck: bool, content: T) {
-    if stuck {
-        core::mem::forget(content);
+        let mut domains = self.iter();
+        domain::have_leftovers() && domains.any(|domain| domain.may_still_map(range))
     }
 }
 

@@ -20,15 +20,12 @@ use crate::{
     areas::{
         Areas,
         Conflict,
+        One,
         Spare,
         Taken,
         Unmap, //
     },
-    domains::{
-        drop_unless,
-        Domains, //
-    },
-    fill::Fill,
+    domains::Domains,
     iova::IovaRange,
     kapi::{
         access::Listener,
@@ -49,10 +46,15 @@ use crate::{
         rwsem::{
             new_rwsem,
             ReadGuard,
-            RwSemaphore, //
+            RwSemaphore,
+            WriteGuard, //
         },
         task,
         trace::Unmapped, //
+    },
+    mapped::{
+        Fill,
+        Mapped, //
     },
     mapping::{
         page_count,
@@ -84,8 +86,7 @@ use kernel::{
         Arc,
         CondVar,
         Mutex, //
-    },
-    warn_on, //
+    }, //
 };
 
 pub(crate) mod access;
@@ -120,7 +121,7 @@ pub(crate) struct IoPagetable {
 
 /// What is mapped.
 struct Space {
-    areas: Areas<Mapping>,
+    areas: Areas<Mapped>,
     /// What of it kernel drivers have pinned.
     pins: Pins,
     /// The drivers that can be asked to unpin, by the ids of what they have bound.
@@ -157,12 +158,12 @@ enum Pinning<'a> {
 }
 
 impl Source<'_> {
-    #[inline(always)]
-    fn pinning(&self, npages: u64, writable: bool) -> Result<Pinning<'_>> {
-        Ok(match self {
-            Self::User(_) => Pinning::User(Pinner::new(npages, writable)?),
-            Self::File(file, _) => Pinning::File(FilePinner::new(file, npages, writable)?),
-        })
+    #[inline]
+    fn pinning(&self, writable: bool) -> Pinning<'_> {
+        match self {
+            Self::User(_) => Pinning::User(Pinner::new(writable)),
+            Self::File(file, _) => Pinning::File(FilePinner::new(file, writable)),
+        }
     }
 
     /// The file that devices will write to, if it is one, and if they will.
@@ -182,6 +183,14 @@ impl Source<'_> {
 }
 
 impl Pinning<'_> {
+    #[inline]
+    fn prepare(&mut self, npages: u64) -> Result {
+        match self {
+            Self::User(pinner) => pinner.prepare(npages),
+            Self::File(pinner) => pinner.prepare(npages),
+        }
+    }
+
     fn pin(&mut self, at: u64, npages: u64) -> Result<Batch<'_>> {
         match self {
             Self::User(pinner) => pinner.pin(at, npages),
@@ -248,7 +257,8 @@ impl IoPagetable {
     pub(crate) fn area_from(&self, first: u64) -> Option<AreaInfo> {
         let rest = IovaRange::new(first, u64::MAX)?;
         let space = self.space.lock();
-        let (range, mapping) = space.areas.first_live(rest)?;
+        let (range, mapped) = space.areas.first_live(rest)?;
+        let mapping = mapped.mapping();
         Some(AreaInfo {
             range,
             prot: mapping.prot(),
@@ -282,7 +292,7 @@ impl IoPagetable {
     /// # Errors
     ///
     /// `EEXIST`.
-    fn reserve(&self, range: IovaRange, mut spare: Spare<Mapping>) -> Result<Option<Arc<Payer>>> {
+    fn reserve(&self, range: IovaRange, mut spare: Spare<Mapped>) -> Result<Option<Arc<Payer>>> {
         let mut space = self.space.lock();
         loop {
             spare = match space.areas.reserve(range, spare) {
@@ -304,9 +314,9 @@ impl IoPagetable {
         let filled = self.fill(domains, range, request, payer);
         let mut space = self.space.lock();
         match filled {
-            Ok(mapping) => {
-                let runs = mapping.run_count();
-                space.publish(range, mapping);
+            Ok(mapped) => {
+                let runs = mapped.mapping().run_count();
+                space.publish(range, mapped);
                 Ok(runs)
             }
             Err(e) => {
@@ -322,7 +332,7 @@ impl IoPagetable {
         range: IovaRange,
         request: &MapRequest<'_>,
         payer: Option<Arc<Payer>>,
-    ) -> Result<Mapping> {
+    ) -> Result<Mapped> {
         self.check_range(domains, range)?;
         if request.source.start() % PAGE_SIZE as u64 != 0 {
             return Err(EINVAL);
@@ -335,7 +345,8 @@ impl IoPagetable {
         let is_movable = matches!(request.source, Source::File(..));
         let charge = Charge::new(payer, npages, request.accounting, is_movable)?;
         let room = OwnRoom::new(request.source.written_file(request.prot.write)?)?;
-        let mut pinner = request.source.pinning(npages, request.prot.write)?;
+        let mut pinner = request.source.pinning(request.prot.write);
+        pinner.prepare(npages)?;
         let mut fill = Fill::new(domains, range, request.prot, charge);
         let mut done = 0;
         while done < npages {
@@ -348,7 +359,7 @@ impl IoPagetable {
             done += batch.npages();
             fill.add(batch)?;
         }
-        Ok(room.hold(fill.finish()?, request.prot))
+        fill.finish(room)
     }
 
     /// Unmaps all areas in `range`, by type1v2's rules, and says how much that was. Drivers that
@@ -378,12 +389,10 @@ impl IoPagetable {
         match space.areas.begin_unmap_one(range) {
             Some((unmap, one)) => {
                 drop(space);
-                let mapping = one.into_content();
-                let unmapped = self.unmap_one(&domains, range, unmap, mapping.as_ref());
-                let stuck = domains.may_still_map(range);
+                let (unmapped, memory) = self.unmap_one(&domains, range, unmap, one);
                 drop(domains);
                 // Unpins and uncharges, for which nobody else should wait.
-                drop_unless(stuck, mapping);
+                drop(memory);
                 Ok(Attempt::Done(unmapped))
             }
             None => self.unmap_all(domains, space, range),
@@ -395,15 +404,14 @@ impl IoPagetable {
         domains: &Domains,
         range: IovaRange,
         unmap: Unmap,
-        mapping: Option<&Mapping>,
-    ) -> Unmapped {
+        one: One<Mapped>,
+    ) -> (Unmapped, Option<Mapping>) {
         let mut gone = Gone::default();
-        if let Some(mapping) = mapping {
-            domains.unmap(|| mapping.strides(range));
-            gone.add(range, mapping);
-        }
-        warn_on!(mapping.is_none());
-        self.end_unmap(unmap, &gone)
+        let memory = one.into_content().and_then(|mapped| {
+            gone.add(range, mapped.mapping());
+            domains.unmap(range, mapped)
+        });
+        (self.end_unmap(unmap, &gone), memory)
     }
 
     #[inline(never)]
@@ -432,24 +440,15 @@ impl IoPagetable {
             drop(space);
             result = task::breathe();
         }
-        domains.unmap(|| {
-            taken
-                .iter()
-                .flat_map(|(area, mapping)| mapping.strides(area))
-        });
         let mut gone = Gone::default();
-        for (area, mapping) in taken.iter() {
-            gone.add(area, mapping);
+        for (area, mapped) in taken.iter() {
+            gone.add(area, mapped.mapping());
         }
-        if domains.may_still_map(range) {
-            while let Some((area, mapping)) = taken.pop() {
-                domains.give_back(area, mapping);
-            }
-        }
+        let memory = domains.unmap_all(range, taken);
         let unmapped = self.end_unmap(unmap, &gone);
         drop(domains);
         // Unpins and uncharges, for which nobody else should wait.
-        drop(taken);
+        drop(memory);
         result.map(|()| Attempt::Done(unmapped))
     }
 
@@ -484,7 +483,7 @@ impl IoPagetable {
         Ok(())
     }
 
-    /// Removes everything, for good. There are no domains.
+    /// Removes everything, for good, before the space is dropped. There are no domains.
     ///
     /// # Errors
     ///
@@ -495,14 +494,20 @@ impl IoPagetable {
         let domains = self.domains.write_killable().inspect_err(|_| {
             self.dying.store(false, Relaxed);
         })?;
-        let areas = {
-            let mut space = self.space.lock();
-            space.usage = Usage::default();
-            core::mem::replace(&mut space.areas, Areas::new())
-        };
-        drop(domains);
-        drop(areas);
+        self.remove_all(domains);
         Ok(())
+    }
+
+    /// Removes what is mapped: what is still there when the space is dropped is leaked.
+    fn remove_all(&self, domains: WriteGuard<'_, Domains>) {
+        let mut space = self.space.lock();
+        space.usage = Usage::default();
+        let taken = space.areas.take_all();
+        drop(space);
+        let memory = domains.unmap_all(IovaRange::ALL, taken);
+        drop(domains);
+        // As in `unmap_all`.
+        drop(memory);
     }
 }
 
@@ -537,14 +542,15 @@ impl Space {
         Ok(self.areas.live_at(first).map(|(area, _)| area))
     }
 
-    fn publish(&mut self, range: IovaRange, mapping: Mapping) {
-        self.usage.add(range, &mapping);
+    fn publish(&mut self, range: IovaRange, mapped: Mapped) {
+        let mapping = mapped.mapping();
+        self.usage.add(range, mapping);
         if let Some(payer) = mapping.payer() {
             let last = self.payer.as_ref();
             if !last.is_some_and(|last| Arc::ptr_eq(last, payer)) {
                 self.payer = Some(payer.clone());
             }
         }
-        self.areas.publish(range, mapping);
+        self.areas.publish(range, mapped);
     }
 }

@@ -2,18 +2,21 @@
 
 //! Safe wrappers over the kernel's C interfaces.
 //!
-//! This module and [`crate::exports`] are the only places where `unsafe` is allowed. Each file
+//! This module, [`crate::mapped`] and [`crate::exports`] are the only places where `unsafe` is
+//! allowed. Each file
 //! here is written as what the kernel crate could offer itself, and its head names the file that
 //! it would become there.
 
 pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod device;
+pub(crate) mod device_memory;
 pub(crate) mod dmabuf;
 pub(crate) mod domain;
 pub(crate) mod hw_info;
 pub(crate) mod ids;
 pub(crate) mod memfd;
+pub(crate) mod msi;
 pub(crate) mod node;
 pub(crate) mod pin;
 pub(crate) mod run;

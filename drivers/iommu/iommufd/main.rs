@@ -59,11 +59,9 @@ mod access;
 mod areas;
 mod context;
 mod device;
-mod device_memory;
 mod domains;
 #[allow(unsafe_code)]
 mod exports;
-mod fill;
 mod gaps;
 mod group;
 mod hwpt;
@@ -72,9 +70,10 @@ mod ioas;
 mod iova;
 #[allow(unsafe_code)]
 mod kapi;
+#[allow(unsafe_code)]
+mod mapped;
 mod mapping;
 mod memory;
-mod msi;
 mod native;
 mod pages;
 mod pins;

@@ -6,7 +6,6 @@
 //! moved out of the first, and is what [`crate::memory`] is about.
 
 use crate::{
-    device_memory::DeviceMemory,
     iova::IovaRange,
     kapi::{
         access::{
@@ -17,6 +16,7 @@ use crate::{
             Charge,
             Payer, //
         },
+        device_memory::DeviceMemory,
         domain::{
             Domain,
             Prot, //
@@ -170,7 +170,7 @@ impl Mapping {
     }
 
     /// In how many pieces the memory is that is mapped; none if it was taken back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_count(&self) -> u64 {
         match self {
             Self::Own { memory, .. } => memory.runs().count() as u64,
@@ -220,6 +220,7 @@ impl Mapping {
 
     /// Takes a device's memory out of `domain`, and returns what else is to be unmapped of
     /// `area`, which this is the content of.
+    #[inline]
     pub(crate) fn leave<'a>(
         &'a self,
         domain: &Domain,

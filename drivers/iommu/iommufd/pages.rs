@@ -303,7 +303,7 @@ impl Runs {
 #[inline]
 pub(crate) fn strides<'a>(
     area: Option<IovaRange>,
-    each_run: impl Fn(u64, &mut dyn FnMut(&PinnedRun, u64) -> bool) + 'a,
+    each_run: impl Fn(u64, Look<'_>) + 'a,
 ) -> impl Iterator<Item = IovaRange> + 'a {
     let mut rest = area;
     let mut skip = 0;
@@ -313,22 +313,32 @@ pub(crate) fn strides<'a>(
         if all.last() - all.first() < STRIDE {
             return Some(all);
         }
-        let mut npages = 0u64;
-        let mut end = None;
-        each_run(skip, &mut |run, skipped| {
-            if npages >= STRIDE >> PAGE_SHIFT && end != Some(run.pfn()) {
-                return false;
-            }
-            npages = npages.saturating_add(run.npages() - skipped);
-            end = run.pfn().checked_add(run.npages());
-            true
-        });
+        let npages = stride(skip, &each_run);
         skip += npages;
         let next = all.after(npages << PAGE_SHIFT);
         rest = next.filter(|_| npages > 0);
         let Some(next) = rest else { return Some(all) };
         IovaRange::until(all.first(), next.first())
     })
+}
+
+/// What is shown runs, each with how many of its pages come before, until it says `false`.
+type Look<'a> = &'a mut dyn FnMut(&PinnedRun, u64) -> bool;
+
+/// How many pages the stride has that begins with page number `skip`.
+#[inline(never)]
+fn stride(skip: u64, each_run: &dyn Fn(u64, Look<'_>)) -> u64 {
+    let mut npages = 0u64;
+    let mut end = None;
+    each_run(skip, &mut |run, skipped| {
+        if npages >= STRIDE >> PAGE_SHIFT && end != Some(run.pfn()) {
+            return false;
+        }
+        npages = npages.saturating_add(run.npages() - skipped);
+        end = run.pfn().checked_add(run.npages());
+        true
+    });
+    npages
 }
 
 /// The iterator that [`Runs::after`] returns.

@@ -22,6 +22,7 @@ use crate::{
         task,
         trace::Unmapped, //
     },
+    mapped::Mapped,
     mapping::Mapping,
     pins::{
         Pins,
@@ -56,18 +57,18 @@ const COPY: u64 = 64 << 10;
 ///
 /// `ENOENT`: there is a hole; and those of `look`. Whichever comes first.
 fn each_area(
-    areas: &Areas<Mapping>,
+    areas: &Areas<Mapped>,
     range: IovaRange,
     mut look: impl FnMut(IovaRange, &Mapping, IovaRange) -> Result,
 ) -> Result {
     let mut rest = Some(range);
     while let Some(todo) = rest {
-        let (area, mapping) = areas.live_at(todo.first()).ok_or(ENOENT)?;
+        let (area, mapped) = areas.live_at(todo.first()).ok_or(ENOENT)?;
         let part = area.intersection(&todo).ok_or(ENOENT)?;
         if areas.is_being_unmapped(part) {
             return Err(ENOENT);
         }
-        look(area, mapping, part)?;
+        look(area, mapped.mapping(), part)?;
         rest = todo.behind(part.last());
     }
     Ok(())

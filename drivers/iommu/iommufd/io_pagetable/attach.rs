@@ -16,11 +16,10 @@ use crate::{
             OwnedDevice, //
         },
         domain::Domain,
-        rwsem::WriteGuard,
-        task, //
+        msi::Window,
+        rwsem::WriteGuard, //
     },
-    mapping::Mapping,
-    msi::Window,
+    mapped,
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -183,15 +182,15 @@ impl IoPagetable {
         domains.remove(hwpt);
     }
 
-    /// Removes all domains. No group is on any.
-    pub(crate) fn drop_domains(&self) {
+    /// Removes all that is mapped, and all domains. No group is on any.
+    pub(crate) fn close(&self) {
         let mut domains = self.domains.write();
         let list = core::mem::replace(&mut *domains.list, KVVec::new());
         for slot in &list {
             warn_on!(slot.groups > 0);
             self.empty_domain(slot.domain());
         }
-        drop(domains);
+        self.remove_all(domains);
         drop(list);
     }
 
@@ -299,7 +298,7 @@ impl IoPagetable {
         self.check_domain(domains, domain, &regions.reserved)?;
         regions.window.set_up(domain, before)?;
         domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        self.fill_domain(domains, domain)?;
+        domains.fill(domain, &self.space.lock().areas)?;
         Ok(hwpt)
     }
 
@@ -326,38 +325,9 @@ impl IoPagetable {
         }
     }
 
-    /// Maps every area into a domain that no device uses yet. No map or unmap is under way.
-    fn fill_domain(&self, domains: &Domains, domain: &Arc<Domain>) -> Result {
-        let space = self.space.lock();
-        let mut result = Ok(());
-        let mut filled = 0;
-        for (range, mapping) in space.areas.live() {
-            result = fill_area(domains, domain, range, mapping);
-            if result.is_ok() {
-                filled += 1;
-                result = task::breathe();
-            }
-            if result.is_err() {
-                break;
-            }
-        }
-        if result.is_err() {
-            for (range, mapping) in space.areas.live().take(filled) {
-                domain.unmap(mapping.leave(domain, range));
-            }
-        }
-        result
-    }
-
-    /// Unmaps every area from a domain that no device uses any more, nor ever will: should some of
-    /// it stay, nobody gets at it.
+    /// Unmaps every area from a domain that no device uses any more, nor ever will.
     fn empty_domain(&self, domain: &Domain) {
-        let space = self.space.lock();
-        let strides = space
-            .areas
-            .live()
-            .flat_map(|(range, mapping)| mapping.leave(domain, range));
-        domain.unmap(strides);
+        mapped::empty(domain, &self.space.lock().areas);
     }
 
     /// Undoes [`Self::admit`] for devices that are blocked, or in another space, by now.
@@ -444,36 +414,6 @@ impl Regions {
         }
         Ok(Self { reserved, window })
     }
-}
-
-/// Maps one area into one domain, all of it or nothing.
-fn fill_area(
-    domains: &Domains,
-    domain: &Arc<Domain>,
-    range: IovaRange,
-    mapping: &Mapping,
-) -> Result {
-    if let Some(device) = mapping.device() {
-        return device.enter(domains, domain, range, mapping.prot());
-    }
-    let mut next = range.first();
-    let filled = match mapping.whole() {
-        None => mapping.each_span(range, |iova, span| {
-            domains.map_span_into(domain, iova, span, mapping.prot())?;
-            next = next.wrapping_add(span.len());
-            Ok(())
-        }),
-        Some(runs) => runs.slices(0, 0).try_for_each(|some| {
-            domains.map_into(domain, next, some, mapping.prot())?;
-            let len = some.iter().map(|run| run.len()).sum();
-            next = next.wrapping_add(len);
-            Ok(())
-        }),
-    };
-    if let (Err(_), Some(done)) = (filled, IovaRange::until(range.first(), next)) {
-        domain.unmap(mapping.strides(done));
-    }
-    filled
 }
 
 /// Whether an IOMMU with the page sizes of `bitmap` can map any single page of `page` bytes.

@@ -23,9 +23,9 @@ impl IoPagetable {
         // No map or unmap is under way, so that the areas may be locked for long.
         let _domains = self.domains.write_killable()?;
         let mut space = self.space.lock();
-        for mapping in space.areas.contents_mut() {
+        for mapped in space.areas.contents_mut() {
             task::breathe()?;
-            mapping.each_charge(&mut |charge| takeover.note(charge))?;
+            mapped.each_charge(&mut |charge| takeover.note(charge))?;
         }
         Ok(())
     }
@@ -34,10 +34,10 @@ impl IoPagetable {
     pub(crate) fn finish_charges(&self, takeover: &mut Takeover) {
         let _domains = self.domains.write();
         let mut space = self.space.lock();
-        for mapping in space.areas.contents_mut() {
+        for mapped in space.areas.contents_mut() {
             task::resched();
-            if mapping.device().is_none() {
-                let finished = mapping.each_charge(&mut |charge| {
+            if mapped.mapping().device().is_none() {
+                let finished = mapped.each_charge(&mut |charge| {
                     takeover.finish(charge);
                     Ok(())
                 });

@@ -15,6 +15,10 @@ use crate::{
         domain::Prot,
         task, //
     },
+    mapped::{
+        Entry,
+        Mapped, //
+    },
     mapping::Mapping,
     memory::{
         Held,
@@ -57,12 +61,6 @@ impl Parts {
     }
 }
 
-/// An area that a part goes to.
-struct Copied {
-    area: IovaRange,
-    mapping: Mapping,
-}
-
 impl IoPagetable {
     /// The memory that is mapped in `range`, which has no holes.
     ///
@@ -95,15 +93,11 @@ impl IoPagetable {
         let page_of = |iova: u64| (iova - area.first()) >> PAGE_SHIFT;
         let skip = page_of(piece.first());
         let npages = page_of(piece.last()) - skip + 1;
-        let mut held = Err(EOPNOTSUPP);
-        space.areas.change(area.last(), |mapping| {
-            mapping.share(room, area).map_or_else(
-                |device| device,
-                |part| {
-                    held = part.hold(skip, npages);
-                    Mapping::Part(part)
-                },
-            )
+        let mut held = Err(ENOENT);
+        space.areas.change(area.last(), |mapped| {
+            let (mapped, result) = mapped.share(room, area, (skip, npages));
+            held = result;
+            mapped
         });
         Ok((piece, held?))
     }
@@ -129,28 +123,14 @@ impl IoPagetable {
             spares.push_within_capacity(Spare::new()?)?;
             let area = IovaRange::with_len(next, len)?;
             let mapping = Mapping::Part(part.with(prot));
-            copied.push_within_capacity(Copied { area, mapping })?;
+            copied.push_within_capacity(Entry { area, mapping })?;
             next = next.wrapping_add(len);
         }
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
         let range = self.reserve_copies(&domains, &place, &mut copied, spares, checked)?;
-        let filled = fill(&domains, &copied);
         let runs = copied.iter().map(|copy| copy.mapping.run_count()).sum();
-        let mut space = self.space.lock();
-        if let Err(e) = filled {
-            for copy in &copied {
-                space.areas.release(copy.area);
-            }
-            drop(space);
-            for copy in copied {
-                domains.give_back(copy.area, copy.mapping);
-            }
-            return Err(e);
-        }
-        for copy in copied {
-            space.publish(copy.area, copy.mapping);
-        }
+        self.enter(domains, copied)?;
         Ok((range, runs))
     }
 
@@ -160,8 +140,8 @@ impl IoPagetable {
         &self,
         domains: &Domains,
         place: &Place,
-        copied: &mut [Copied],
-        spares: KVVec<Spare<Mapping>>,
+        copied: &mut [Entry],
+        spares: KVVec<Spare<Mapped>>,
         checked: Result,
     ) -> Result<IovaRange> {
         let (mut space, range) = self.find(domains, place)?;
@@ -176,32 +156,4 @@ impl IoPagetable {
         }
         Ok(range)
     }
-}
-
-/// Maps all of it into every domain, or nothing.
-fn fill(domains: &Domains, copied: &[Copied]) -> Result {
-    for (done, copy) in copied.iter().enumerate() {
-        let filled = task::breathe().and_then(|()| fill_one(domains, copy));
-        if filled.is_err() {
-            domains.unmap(|| {
-                let whole = copied.iter().take(done);
-                whole.flat_map(|copy| copy.mapping.strides(copy.area))
-            });
-            return filled;
-        }
-    }
-    Ok(())
-}
-
-fn fill_one(domains: &Domains, copy: &Copied) -> Result {
-    let mut next = copy.area.first();
-    let filled = copy.mapping.each_span(copy.area, |iova, span| {
-        domains.map_span(iova, span, copy.mapping.prot())?;
-        next = next.wrapping_add(span.len());
-        Ok(())
-    });
-    if let (Err(_), Some(done)) = (filled, IovaRange::until(copy.area.first(), next)) {
-        domains.unmap(|| copy.mapping.strides(done));
-    }
-    filled
 }

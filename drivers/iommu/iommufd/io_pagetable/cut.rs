@@ -9,7 +9,7 @@ use super::{
 use crate::{
     areas::Spare,
     iova::IovaRange,
-    mapping::Mapping, //
+    mapped::Mapped, //
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -73,13 +73,13 @@ impl Space {
         Ok(true)
     }
 
-    fn cut_behind(&mut self, last: u64, spare: Spare<Mapping>) -> Result {
+    fn cut_behind(&mut self, last: u64, spare: Spare<Mapped>) -> Result {
         let Some(area) = self.area_cut_behind(last) else {
             return Ok(());
         };
         let len = last - area.first() + 1;
         self.areas
-            .split(area.last(), last, spare, |mapping| mapping.cut_off(len))?;
+            .split(area.last(), last, spare, |mapped| mapped.cut_off(len))?;
         self.usage.areas = self.usage.areas.wrapping_add(1);
         Ok(())
     }

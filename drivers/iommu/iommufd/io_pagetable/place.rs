@@ -13,7 +13,6 @@ use crate::{
         Conflict,
         Spare, //
     },
-    device_memory::DeviceMemory,
     domains::{
         Allowed,
         Domains, //
@@ -25,8 +24,15 @@ use crate::{
     iova::IovaRange,
     kapi::{
         account::Payer,
+        device_memory::DeviceMemory,
         domain::Prot,
+        rwsem::ReadGuard,
         task, //
+    },
+    mapped::{
+        self,
+        Entry,
+        Mapped, //
     },
     mapping::Mapping,
 };
@@ -87,20 +93,47 @@ impl IoPagetable {
         prot: Prot,
     ) -> Result<(IovaRange, u64)> {
         let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
+        let mapping = Mapping::Device { memory, prot };
+        let mut new = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
+        new.push_within_capacity(Entry {
+            area: IovaRange::ALL,
+            mapping,
+        })?;
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
-        let (range, _) = self.reserve_at(&domains, &place, spare)?;
-        let mut slots = domains.list.iter();
-        let entered = slots.try_for_each(|slot| memory.enter(&domains, slot.domain(), range, prot));
-        if let Err(e) = entered {
-            // Out of the domains that it is in, before somebody else gets the range.
-            drop(memory);
-            self.space.lock().areas.release(range);
-            return Err(e);
+        let (area, _) = self.reserve_at(&domains, &place, spare)?;
+        for entry in new.iter_mut() {
+            entry.area = area;
         }
+        self.enter(domains, new)?;
+        Ok((area, 1))
+    }
+
+    /// Maps what is in no domain yet; its addresses are reserved.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`mapped::enter`]; the addresses are free again then.
+    pub(super) fn enter(&self, domains: ReadGuard<'_, Domains>, new: KVVec<Entry>) -> Result {
+        let entered = mapped::enter(&domains, new);
         let mut space = self.space.lock();
-        space.publish(range, Mapping::Device { memory, prot });
-        Ok((range, 1))
+        match entered {
+            Ok(entered) => {
+                for (area, mapped) in entered.into_areas() {
+                    space.publish(area, mapped);
+                }
+                Ok(())
+            }
+            Err(not_entered) => {
+                for area in not_entered.areas() {
+                    space.areas.release(area);
+                }
+                drop(space);
+                drop(domains);
+                // What was to be mapped goes without the locks.
+                Err(not_entered.error)
+            }
+        }
     }
 
     /// Takes a range for a map that begins, and says who mapped last.
@@ -108,7 +141,7 @@ impl IoPagetable {
         &self,
         domains: &Domains,
         place: &Place,
-        spare: Spare<Mapping>,
+        spare: Spare<Mapped>,
     ) -> Result<(IovaRange, Option<Arc<Payer>>)> {
         self.check_alive()?;
         if let Place::At(range) = *place {

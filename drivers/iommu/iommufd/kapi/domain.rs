@@ -205,7 +205,7 @@ impl Domain {
     /// # Errors
     ///
     /// `ENOMEM`. Where the architecture needs no such window nothing happens.
-    pub(crate) fn set_msi_window(&self, base: u64) -> Result {
+    pub(super) fn set_msi_window(&self, base: u64) -> Result {
         // SAFETY: The domain is valid, unmanaged, and has no cookie yet: this is called once.
         match to_result(unsafe { bindings::iommu_get_msi_cookie(self.as_raw(), base) }) {
             Err(e) if e == ENODEV => Ok(()),
@@ -214,7 +214,7 @@ impl Domain {
     }
 
     /// What is mapped at `iova`, if anything is.
-    pub(crate) fn translate(&self, iova: u64) -> Option<u64> {
+    pub(super) fn translate(&self, iova: u64) -> Option<u64> {
         // SAFETY: The domain is valid.
         let address = unsafe { bindings::iommu_iova_to_phys(self.as_raw(), iova) };
         (address != 0).then_some(address)
@@ -225,12 +225,17 @@ impl Domain {
     /// # Errors
     ///
     /// `ENOMEM`, or what the IOMMU driver says.
-    pub(crate) fn map_doorbell_of(&self, other: &Self, iova: u64) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// No memory is mapped at `iova` in the other domain: it is in a window for doorbells.
+    pub(super) unsafe fn map_doorbell_of(&self, other: &Self, iova: u64) -> Result {
         let Some(doorbell) = other.translate(iova) else {
             return Ok(());
         };
         let prot = bindings::IOMMU_WRITE | bindings::IOMMU_NOEXEC | bindings::IOMMU_MMIO;
-        // SAFETY: The domain is valid; addresses and size are multiples of the page size.
+        // SAFETY: The domain is valid; addresses and size are multiples of the page size. What is
+        // there is no memory that could go, but a register, as the caller promises.
         to_result(unsafe {
             bindings::iommu_map(
                 self.as_raw(),
@@ -243,40 +248,93 @@ impl Domain {
         })
     }
 
-    /// Maps `runs`, one after the other, from `iova` on. The pages stay pinned until they are
-    /// unmapped again.
+    /// Maps `runs`, one after the other, from `iova` on: page by page unless pages may be `large`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, or what the IOMMU driver says; the domain is then as before.
-    pub(crate) fn map(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// The pages stay pinned until [`Self::unmap`] has unmapped them, and [`Self::may_still_map`]
+    /// denies that any is left, or else until the domain is gone. Nobody else maps or unmaps at
+    /// these addresses at the same time, and no device on the domain has reserved them.
+    #[inline(always)]
+    pub(crate) unsafe fn map(
+        &self,
+        iova: u64,
+        runs: &[PinnedRun],
+        prot: Prot,
+        large: bool,
+    ) -> Result {
         if let [run] = runs {
-            return self.map_span(iova, run.span(), prot);
+            // SAFETY: The caller's promise is about this run.
+            return unsafe { self.map_span(iova, run.span(), prot, large) };
         }
-        let mut list = [const { MaybeUninit::uninit() }; LIST];
-        // SAFETY: There is room for `LIST` entries, and no more are asked for.
-        unsafe { bindings::sg_init_table(list.as_mut_ptr().cast(), LIST as c_uint) };
+        if large {
+            return self.map_lists(iova, runs, prot);
+        }
+        // SAFETY: The caller's promise.
+        unsafe { self.map_small(iova, runs, prot) }
+    }
+
+    /// As [`Self::map`], page by page.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    unsafe fn map_small(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
         let mut next = iova;
-        for some in runs.chunks(LIST) {
-            match self.map_list(next, some, &mut list, prot) {
-                Ok(len) => next = next.wrapping_add(len),
-                Err(e) => {
-                    self.unmap(IovaRange::until(iova, next).into_iter());
-                    return Err(e);
-                }
+        for span in runs.iter().map(PinnedRun::span) {
+            // SAFETY: The caller's promise is about each run.
+            let mapped = unsafe { self.map_span(next, span, prot, false) };
+            if let Err(e) = mapped {
+                // SAFETY: The addresses are the caller's, and were just mapped.
+                unsafe { self.unmap(IovaRange::until(iova, next).into_iter()) };
+                return Err(e);
             }
+            next = next.wrapping_add(span.len());
         }
         Ok(())
     }
 
-    /// Maps a part of a run at `iova`; see [`Self::map`].
+    /// Maps a part of a run, or of a BAR, at `iova`: page by page unless pages may be `large`.
     ///
     /// # Errors
     ///
     /// As [`Self::map`].
-    pub(crate) fn map_span(&self, iova: u64, span: Span, prot: Prot) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::map`]. A part of a BAR is the caller's to give away until then.
+    #[inline(always)]
+    pub(crate) unsafe fn map_span(&self, iova: u64, span: Span, prot: Prot, large: bool) -> Result {
+        if large || span.npages() == 1 {
+            return self.map_in_one(iova, span, prot);
+        }
+        self.map_pages(iova, span, prot)
+    }
+
+    #[inline(never)]
+    fn map_pages(&self, iova: u64, span: Span, prot: Prot) -> Result {
+        let mut next = iova;
+        for page in span.pages() {
+            if let Err(e) = self.map_in_one(next, page, prot) {
+                // SAFETY: The addresses are the caller's, and were just mapped.
+                unsafe { self.unmap(IovaRange::until(iova, next).into_iter()) };
+                return Err(e);
+            }
+            next = next.wrapping_add(PAGE_SIZE as u64);
+            // A BAR can be of any size.
+            task::resched();
+        }
+        Ok(())
+    }
+
+    fn map_in_one(&self, iova: u64, span: Span, prot: Prot) -> Result {
         // SAFETY: The domain is valid. Addresses and sizes are multiples of the page size, which
-        // its smallest page does not exceed (checked when it was taken into service).
+        // its smallest page does not exceed (checked when it was taken into service). The callers
+        // of our callers keep what is there.
         to_result(unsafe {
             bindings::iommu_map(
                 self.as_raw(),
@@ -287,6 +345,24 @@ impl Domain {
                 bindings::GFP_KERNEL_ACCOUNT,
             )
         })
+    }
+
+    fn map_lists(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
+        let mut list = [const { MaybeUninit::uninit() }; LIST];
+        // SAFETY: There is room for `LIST` entries, and no more are asked for.
+        unsafe { bindings::sg_init_table(list.as_mut_ptr().cast(), LIST as c_uint) };
+        let mut next = iova;
+        for some in runs.chunks(LIST) {
+            match self.map_list(next, some, &mut list, prot) {
+                Ok(len) => next = next.wrapping_add(len),
+                Err(e) => {
+                    // SAFETY: The addresses are the caller's, and were just mapped.
+                    unsafe { self.unmap(IovaRange::until(iova, next).into_iter()) };
+                    return Err(e);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Maps as many runs as an initialised list has room for, and says how long they are: where
@@ -304,7 +380,7 @@ impl Domain {
             // SAFETY: The entry is initialised; the pages exist, for they are pinned.
             unsafe { sys::iommufd_sg_set(entry.as_mut_ptr(), run.pfn() as c_ulong, len) };
         }
-        // SAFETY: As in `map_span`; the list has an entry for each run.
+        // SAFETY: As in `map_in_one`; the list has an entry for each run.
         let mapped = unsafe {
             bindings::iommu_map_sg(
                 self.as_raw(),
@@ -321,9 +397,13 @@ impl Domain {
 
     /// Removes the mappings of `ranges`, then makes sure that no IOTLB still has them.
     ///
-    /// Each range is made of whole runs, as they were given to [`Self::map`]. Afterwards
-    /// [`Self::may_still_map`] says whether that was all.
-    pub(crate) fn unmap(&self, ranges: impl Iterator<Item = IovaRange>) {
+    /// Afterwards [`Self::may_still_map`] says whether that was all.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else maps or unmaps any of it at the same time. Each range is made of whole runs, as
+    /// they were given to [`Self::map`].
+    pub(crate) unsafe fn unmap(&self, ranges: impl Iterator<Item = IovaRange>) {
         let mut gather = Gather::new(self);
         for range in ranges {
             gather.unmap(&range);
@@ -371,6 +451,7 @@ impl<'a> Gather<'a> {
         }
     }
 
+    #[inline]
     fn unmap(&mut self, range: &IovaRange) {
         if !self.initialised {
             // Here and not in `new`: the list head in it must not move any more.

@@ -83,20 +83,27 @@ pub(crate) struct FilePinner<'a> {
 }
 
 impl<'a> FilePinner<'a> {
-    /// Prepares for pinning up to `npages` in all; `writable` if the device will write to them.
+    /// For pages of `file` that the device will write to, if `writable`.
+    pub(crate) fn new(file: &'a LocalFile, writable: bool) -> Self {
+        Self {
+            file,
+            writable,
+            folios: KVec::new(),
+            pages: KVec::new(),
+        }
+    }
+
+    /// Prepares for pinning up to `npages` in all.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(file: &'a LocalFile, npages: u64, writable: bool) -> Result<Self> {
+    pub(crate) fn prepare(&mut self, npages: u64) -> Result {
         // CAST: No larger than `BATCH`.
         let room = npages.min(BATCH) as usize;
-        Ok(Self {
-            file,
-            writable,
-            folios: KVec::with_capacity(room, GFP_KERNEL)?,
-            pages: KVec::with_capacity(room, GFP_KERNEL)?,
-        })
+        self.folios.reserve(room, GFP_KERNEL)?;
+        self.pages.reserve(room, GFP_KERNEL)?;
+        Ok(())
     }
 
     /// Pins pages from `offset` in the file on: at least one, at most `npages`.
@@ -110,7 +117,7 @@ impl<'a> FilePinner<'a> {
     ///   page is pinned a million times already.
     /// * `EINTR` (a fatal signal), and what finding the pages returns.
     pub(crate) fn pin(&mut self, offset: u64, npages: u64) -> Result<Batch<'_>> {
-        // As many as `new` has made room for.
+        // As many as `prepare` has made room for.
         let room = self.folios.capacity().min(self.pages.capacity());
         let want = npages.min(BATCH).min(room as u64);
         if want == 0 {

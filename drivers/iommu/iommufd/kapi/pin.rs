@@ -42,22 +42,28 @@ pub(crate) struct Pinner {
 }
 
 impl Pinner {
-    /// Prepares for pinning up to `npages` in all; `writable` if the device will write to them.
+    /// For pages that the device will write to, if `writable`.
+    #[inline]
+    pub(crate) fn new(writable: bool) -> Self {
+        Self {
+            writable,
+            small: [const { MaybeUninit::uninit() }; SMALL],
+            large: KVec::new(),
+        }
+    }
+
+    /// Prepares for pinning up to `npages` in all.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(npages: u64, writable: bool) -> Result<Self> {
-        let mut large = KVec::new();
+    #[inline]
+    pub(crate) fn prepare(&mut self, npages: u64) -> Result {
         if npages > SMALL as u64 {
             // CAST: No larger than `BATCH`.
-            large.reserve(npages.min(BATCH) as usize, GFP_KERNEL)?;
+            self.large.reserve(npages.min(BATCH) as usize, GFP_KERNEL)?;
         }
-        Ok(Self {
-            writable,
-            small: [const { MaybeUninit::uninit() }; SMALL],
-            large,
-        })
+        Ok(())
     }
 
     /// Pins pages from `vaddr` on: at least one, at most `npages`.

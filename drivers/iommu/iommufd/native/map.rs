@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     context::Context,
-    device_memory::DeviceMemory,
     gaps::MOST_ALIGN,
     io_pagetable::{
         place::Place,
@@ -19,6 +18,7 @@ use crate::{
     ioas::Ioas,
     iova::IovaRange,
     kapi::{
+        device_memory::DeviceMemory,
         dmabuf::DmaBuf,
         domain::Prot,
         memfd,

@@ -298,6 +298,52 @@ TEST_F(peer, race)
 	EXPECT_TRUE(PEER_AT(BAR_IOVA));
 }
 
+struct waiting_map {
+	int fd;
+	int ioas;
+	void *memory;
+	int ret;
+};
+
+/* Map memory where the BAR is, as soon as that can be. */
+static void *map_when_free(void *arg)
+{
+	struct waiting_map *map = arg;
+
+	do
+		map->ret = ioas_map(map->fd, map->ioas, map->memory, PAGE, BAR_IOVA);
+	while (map->ret == -EEXIST);
+	return NULL;
+}
+
+/* What can be mapped anew has left every domain: what comes there stays. */
+TEST_F(peer, memory_comes_where_a_bar_was)
+{
+	struct pair *p = &self->pair;
+	struct waiting_map map = { p->fd, self->ioas, p->memory, 0 };
+	volatile uint32_t *memory = (uint32_t *)p->memory;
+	pthread_t thread;
+	int i;
+
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	for (i = 0; i < 1000; i++) {
+		ASSERT_OK(MAP_ALL());
+		ASSERT_EQ(0, pthread_create(&thread, NULL, map_when_free, &map));
+		EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+		pthread_join(thread, NULL);
+		ASSERT_OK(map.ret)
+			TH_LOG("at round %d", i);
+		if (i % 50 == 0) {
+			*memory = ++serial;
+			ASSERT_OK(edu_dma(&p->edu[A], EDU_READS_MEMORY, BAR_IOVA, 0, 4));
+			*memory = 0;
+			ASSERT_OK(edu_dma(&p->edu[A], EDU_WRITES_MEMORY, BAR_IOVA, 0, 4));
+			ASSERT_EQ(serial, *memory);
+		}
+		ASSERT_EQ(PAGE, ioas_unmap(p->fd, self->ioas, BAR_IOVA, PAGE));
+	}
+}
+
 /* --- what is not done ------------------------------------------------------------ */
 
 TEST_F(peer, not_copied)

@@ -62,7 +62,8 @@ impl Window {
         };
         if let Some(before) = before {
             for (iova, _) in self.doorbells(Some(before)) {
-                domain.map_doorbell_of(before, iova)?;
+                // SAFETY: It is in the window, which is a region that the device has reserved.
+                unsafe { domain.map_doorbell_of(before, iova) }?;
                 base = iova.checked_add(PAGE_SIZE as u64).ok_or(ENOSPC)?;
             }
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of devices: the BARs that VFIO gives to other devices' DMA as dma-bufs.
+//! Memory of devices: the BARs that VFIO gives to other devices' DMA as dma-bufs. Would become part of
+//! `rust/kernel/dma_buf.rs`.
 //!
 //! Nobody pins it, or pays for it, and it can be taken back: VFIO does so before the BAR stops
 //! to answer, because of a reset for one. The area stays, with nothing behind it, until it is
@@ -11,7 +12,6 @@
 //! while a domain is changed.
 
 use crate::{
-    domains::Domains,
     iova::IovaRange,
     kapi::{
         dmabuf::{
@@ -68,10 +68,17 @@ impl Importer for Places {
     fn revoke(&self) {
         let mut list = self.list.lock();
         for place in list.take().into_iter().flatten() {
-            place.domain.unmap(iter::once(place.range));
-            if place.domain.may_still_map(place.range) {
-                self.is_stuck.store(true, Relaxed);
-            }
+            self.unmap(&place);
+        }
+    }
+}
+
+impl Places {
+    fn unmap(&self, place: &Place) {
+        // SAFETY: Only we map and unmap there, with the list locked; this was mapped as a whole.
+        unsafe { place.domain.unmap(iter::once(place.range)) };
+        if place.domain.may_still_map(place.range) {
+            self.is_stuck.store(true, Relaxed);
         }
     }
 }
@@ -109,17 +116,18 @@ impl DeviceMemory {
         self.places.list.lock().is_none()
     }
 
-    /// Maps it into one of `domains` as `range`, unless it was taken back.
+    /// Maps it into `domain` as `range`, which is the caller's and as long, unless it was taken
+    /// back: page by page unless pages may be `large`.
     ///
     /// # Errors
     ///
     /// Those of [`Domain::map`].
     pub(crate) fn enter(
         &self,
-        domains: &Domains,
         domain: &Arc<Domain>,
         range: IovaRange,
         prot: Prot,
+        large: bool,
     ) -> Result {
         let mut list = self.places.list.lock();
         let Some(list) = &mut *list else {
@@ -131,19 +139,21 @@ impl DeviceMemory {
         };
         list.reserve(1, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         let prot = Prot { mmio: true, ..prot };
-        domains.map_span_into(domain, range.first(), self.span, prot)?;
+        // SAFETY: As long as this is in the list, the BAR stays ours: before it is not, it is
+        // unmapped, and if that fails, it is kept for good.
+        unsafe { domain.map_span(range.first(), self.span, prot, large) }?;
         // There is room.
         Ok(list.push_within_capacity(place)?)
     }
 
-    /// Takes it out of a domain that no device is on.
+    /// Takes it out of a domain.
     pub(crate) fn leave(&self, domain: &Domain) {
         let mut list = self.places.list.lock();
         let Some(list) = &mut *list else { return };
         list.retain(|place| {
             let stays = !core::ptr::eq(&*place.domain, domain);
             if !stays {
-                domain.unmap(iter::once(place.range));
+                self.places.unmap(place);
             }
             stays
         });
