@@ -521,10 +521,11 @@ impl<T> Areas<T> {
 }
 
 impl<T> One<T> {
-    /// What was mapped: it is there, for the area was live.
+    /// Where it was, and what was mapped: it is there, for the area was live.
     #[inline]
-    pub(crate) fn into_content(self) -> Option<T> {
-        self.0.to_key_value().1.content
+    pub(crate) fn into_area(self) -> Option<(IovaRange, T)> {
+        let (last, area) = self.0.to_key_value();
+        Some((IovaRange::new(area.first, last)?, area.content?))
     }
 }
 
@@ -635,7 +636,7 @@ mod tests {
         let begun = areas.begin_unmap_one(range(20, 29)?);
         let (unmap, one) = begun.ok_or(EINVAL)?;
         assert!(!unmap.has_more());
-        assert_eq!(one.into_content(), Some(1));
+        assert!(one.into_area().is_some_and(|(_, content)| content == 1));
         assert!(areas.is_taken(range(20, 29)?));
         assert!(areas.begin_unmap_one(range(10, 19)?).is_some());
         areas.end_unmap(unmap);

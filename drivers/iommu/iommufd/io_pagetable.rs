@@ -389,7 +389,7 @@ impl IoPagetable {
         match space.areas.begin_unmap_one(range) {
             Some((unmap, one)) => {
                 drop(space);
-                let (unmapped, memory) = self.unmap_one(&domains, range, unmap, one);
+                let (unmapped, memory) = self.unmap_one(&domains, unmap, one);
                 drop(domains);
                 // Unpins and uncharges, for which nobody else should wait.
                 drop(memory);
@@ -402,15 +402,11 @@ impl IoPagetable {
     fn unmap_one(
         &self,
         domains: &Domains,
-        range: IovaRange,
         unmap: Unmap,
         one: One<Mapped>,
     ) -> (Unmapped, Option<Mapping>) {
         let mut gone = Gone::default();
-        let memory = one.into_content().and_then(|mapped| {
-            gone.add(range, mapped.mapping());
-            domains.unmap(range, mapped)
-        });
+        let memory = domains.unmap(one, |area, mapping| gone.add(area, mapping));
         (self.end_unmap(unmap, &gone), memory)
     }
 
@@ -444,7 +440,7 @@ impl IoPagetable {
         for (area, mapped) in taken.iter() {
             gone.add(area, mapped.mapping());
         }
-        let memory = domains.unmap_all(range, taken);
+        let memory = domains.unmap_all(taken);
         let unmapped = self.end_unmap(unmap, &gone);
         drop(domains);
         // Unpins and uncharges, for which nobody else should wait.
@@ -504,7 +500,7 @@ impl IoPagetable {
         space.usage = Usage::default();
         let taken = space.areas.take_all();
         drop(space);
-        let memory = domains.unmap_all(IovaRange::ALL, taken);
+        let memory = domains.unmap_all(taken);
         drop(domains);
         // As in `unmap_all`.
         drop(memory);

@@ -17,6 +17,7 @@
 use crate::{
     areas::{
         Areas,
+        One,
         Taken, //
     },
     domains::Domains,
@@ -130,18 +131,24 @@ impl Drop for Released {
 }
 
 impl Domains {
-    /// Unmaps the area `range`, which was taken out, from every domain. Returns what was mapped, to
-    /// be dropped without a lock; nothing if an IOMMU driver fails, for then it is leaked.
+    /// Unmaps an area from every domain, after it was shown to `look`. Returns what was mapped, to be
+    /// dropped without a lock; nothing if an IOMMU driver fails, for then it is leaked.
     #[inline]
-    pub(crate) fn unmap(&self, range: IovaRange, mapped: Mapped) -> Option<Mapping> {
-        self.unmap_from_all(|domain| mapped.mapping().leave(domain, range));
-        (!self.may_still_map(range)).then(|| mapped.into_mapping())
+    pub(crate) fn unmap(
+        &self,
+        one: One<Mapped>,
+        look: impl FnOnce(IovaRange, &Mapping),
+    ) -> Option<Mapping> {
+        let (area, mapped) = one.into_area()?;
+        look(area, mapped.mapping());
+        self.unmap_from_all(|domain| mapped.mapping().leave(domain, area));
+        (!self.may_still_map(area)).then(|| mapped.into_mapping())
     }
 
-    /// As [`Self::unmap`], for areas that were taken out of `range`.
-    pub(crate) fn unmap_all(&self, range: IovaRange, mut taken: Taken<Mapped>) -> Released {
+    /// As [`Self::unmap`], for any number of areas.
+    pub(crate) fn unmap_all(&self, mut taken: Taken<Mapped>) -> Released {
         self.unmap_from_all(|domain| leave_all(taken.iter(), domain));
-        if self.may_still_map(range) {
+        if self.may_still_map(IovaRange::ALL) {
             for (area, mapped) in taken.drain() {
                 if !self.may_still_map(area) {
                     drop(mapped.into_mapping());
@@ -276,6 +283,7 @@ fn leave_all<'a>(
 ) -> impl Iterator<Item = IovaRange> + 'a {
     areas.flat_map(move |(area, mapped)| mapped.mapping().leave(domain, area))
 }
+
 /// Memory that is to be mapped, and where.
 pub(crate) struct Entry {
     pub(crate) area: IovaRange,
