@@ -39,6 +39,8 @@ pub(crate) struct Pinner {
     small: [MaybeUninit<PagePtr>; SMALL],
     /// Room for more than `small` has; never anything in it.
     large: KVec<PagePtr>,
+    /// Where the last batch began, if that was one that may stand for a huge page.
+    block: Option<u64>,
 }
 
 impl Pinner {
@@ -49,6 +51,7 @@ impl Pinner {
             writable,
             small: [const { MaybeUninit::uninit() }; SMALL],
             large: KVec::new(),
+            block: None,
         }
     }
 
@@ -80,11 +83,16 @@ impl Pinner {
         if npages <= SMALL as u64 {
             return self.pin_pages(vaddr, npages);
         }
+        // Huge pages come in rows: behind one, the look would be in vain.
+        let block = self.block.take();
+        let is_behind_huge =
+            block.is_some_and(|block| vaddr.wrapping_sub(block) > PAGE_SIZE as u64);
         // SAFETY: Has no preconditions: it looks at the page table, and only that.
-        if unsafe { sys::iommufd_maps_single_pages(vaddr as c_ulong) } {
+        if !is_behind_huge && unsafe { sys::iommufd_maps_single_pages(vaddr as c_ulong) } {
             let to_next_table = BATCH - (vaddr >> PAGE_SHIFT) % BATCH;
             return self.pin_pages(vaddr, npages.min(to_next_table));
         }
+        self.block = Some(vaddr);
         let writable = self.writable;
         let mut batch = self.pin_pages(vaddr, 1)?;
         if let [page] = *batch.pages {
