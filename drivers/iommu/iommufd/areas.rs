@@ -871,8 +871,8 @@ mod tests {
             &[(1, 2), (4, 2), (7, 2), (10, 2), (13, 2), (60, 9), (70, 9)],
         ];
         let mut areas = Areas::new();
-        for step in 0..3000u64 {
-            let ranges = *sets.get((step / 200 % 3) as usize).ok_or(EINVAL)?;
+        for step in 0..300u64 {
+            let ranges = *sets.get((step / 20 % 3) as usize).ok_or(EINVAL)?;
             let (count, align) = (1 + model.random(9), 1 << model.random(4));
             let found = choose(&mut areas, ranges, count, align)?;
             assert_eq!(found, model.lowest(ranges, count, align));
@@ -888,7 +888,7 @@ mod tests {
                 let (unmap, _) = areas.begin_unmap_one(area).ok_or(EINVAL)?;
                 areas.end_unmap(unmap);
                 model.set(area.first() / PAGE, area.len() / PAGE, false);
-            } else if step % 50 == 0 {
+            } else if step % 10 == 0 {
                 unmap_some(&mut areas, &mut model, first)?;
             }
         }
