@@ -18,7 +18,7 @@
 //!    and unmaps, for writing by attach and detach;
 //! 3. its areas, for moments where the domains are held for reading; then the pieces of memory
 //!    that several areas have ([`memory`]), and the places of a device's memory
-//!    ([`device_memory`]);
+//!    ([`kapi::device_memory`]);
 //! 4. the table of ids, the cookies and the groups of a context ([`context::Objects`]) and the
 //!    list of all contexts ([`registry::Registry`]), each on its own and for moments; a context's
 //!    container above them.
