@@ -184,7 +184,7 @@ impl Access {
         warn_on!(self.move_to(state, None).is_err());
     }
 
-    /// Pins pages; see [`crate::io_pagetable::IoPagetable::pin`].
+    /// Pins pages; see [`crate::space::IoPagetable::pin`].
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl Access {
         }
     }
 
-    /// Reads or writes memory; see [`crate::io_pagetable::IoPagetable::copy`].
+    /// Reads or writes memory; see [`crate::space::IoPagetable::copy`].
     ///
     /// # Errors
     ///

@@ -12,7 +12,6 @@ use crate::{
         Group,
         Idev, //
     },
-    hwpt::Hwpt,
     ioas::{
         Ioas,
         IoasUser, //
@@ -36,6 +35,7 @@ use crate::{
         Listing,
         Registry, //
     },
+    space::hwpt::Hwpt, //
 };
 use core::{
     iter,

@@ -12,10 +12,6 @@ use crate::{
         Idev,
         Target, //
     },
-    io_pagetable::attach::{
-        usable_pgsizes,
-        Wanted, //
-    },
     iova::IovaRange,
     kapi::{
         device::{
@@ -26,7 +22,11 @@ use crate::{
         domain::Domain,
         user, //
     },
-    uapi::*,
+    space::attach::{
+        usable_pgsizes,
+        Wanted, //
+    },
+    uapi::*, //
 };
 use core::mem::size_of;
 use kernel::{

@@ -7,11 +7,6 @@
 
 use crate::{
     context::HwptIds,
-    hwpt::Hwpt,
-    io_pagetable::attach::{
-        Onto,
-        Wanted, //
-    },
     ioas::{
         Ioas,
         IoasUser, //
@@ -26,8 +21,15 @@ use crate::{
             OwnedGroup, //
         },
         domain::Domain,
-        trace,
+        trace, //
     },
+    space::{
+        attach::{
+            Onto,
+            Wanted, //
+        },
+        hwpt::Hwpt, //
+    }, //
 };
 use kernel::{
     new_mutex,
@@ -394,7 +396,7 @@ impl Group {
     ///
     /// * `EBUSY`: it is attached already.
     /// * `EINVAL`: another device of the group is attached to another domain.
-    /// * Those of [`crate::io_pagetable::IoPagetable::admit`].
+    /// * Those of [`crate::space::IoPagetable::admit`].
     pub(crate) fn attach(
         &self,
         idev: &Arc<Idev>,

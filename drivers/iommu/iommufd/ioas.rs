@@ -7,17 +7,17 @@ use crate::{
         Context,
         Object, //
     },
-    io_pagetable::{
-        IoPagetable,
-        MapRequest,
-        Source, //
-    },
     iova::IovaRange,
     kapi::{
         trace,
         user, //
     },
-    uapi::*,
+    space::{
+        IoPagetable,
+        MapRequest,
+        Source, //
+    },
+    uapi::*, //
 };
 use core::{
     mem::offset_of,

@@ -2,7 +2,7 @@
 
 //! Safe wrappers over the kernel's C interfaces.
 //!
-//! This module, [`crate::mapped`] and [`crate::exports`] are the only places where `unsafe` is
+//! This module, [`crate::space::mapped`] and [`crate::exports`] are the only places where `unsafe` is
 //! allowed. Each file
 //! here is written as what the kernel crate could offer itself, and its head names the file that
 //! it would become there.

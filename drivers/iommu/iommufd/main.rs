@@ -56,29 +56,19 @@ use kernel::{
 };
 
 mod access;
-mod areas;
 mod context;
 mod device;
-mod domains;
 #[allow(unsafe_code)]
 mod exports;
-mod gaps;
 mod group;
-mod hwpt;
-mod io_pagetable;
 mod ioas;
 mod iova;
 #[allow(unsafe_code)]
 mod kapi;
-#[allow(unsafe_code)]
-mod mapped;
-mod mapping;
-mod memory;
 mod native;
-mod pages;
-mod pins;
 mod registry;
 mod show;
+mod space;
 #[allow(unsafe_code)]
 mod sys;
 mod uapi;

@@ -13,7 +13,6 @@ use super::map::{
 };
 use crate::{
     context::Context,
-    io_pagetable::Source,
     ioas::Ioas,
     iova::IovaRange,
     kapi::{
@@ -21,7 +20,8 @@ use crate::{
         trace,
         user, //
     },
-    uapi::*,
+    space::Source,
+    uapi::*, //
 };
 use core::mem::{
     offset_of,

@@ -13,16 +13,18 @@ use crate::{
         Object, //
     },
     group::Idev,
-    hwpt::{
-        Hwpt,
-        Kind, //
-    },
-    io_pagetable::attach::NewHwpt,
     ioas::{
         Ioas,
         IoasUser, //
     },
     kapi::user,
+    space::{
+        attach::NewHwpt,
+        hwpt::{
+            Hwpt,
+            Kind, //
+        }, //
+    }, //
 };
 use kernel::{
     prelude::*,

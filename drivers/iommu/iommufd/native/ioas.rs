@@ -12,13 +12,13 @@ use crate::{
         Context,
         Object, //
     },
-    domains::Allowed,
     ioas::Ioas,
     iova::IovaRange,
     kapi::{
         task,
         user, //
     },
+    space::domains::Allowed, //
 };
 use core::mem::size_of;
 use kernel::{

@@ -9,12 +9,6 @@ use super::{
 };
 use crate::{
     context::Context,
-    gaps::MOST_ALIGN,
-    io_pagetable::{
-        place::Place,
-        MapRequest,
-        Source, //
-    },
     ioas::Ioas,
     iova::IovaRange,
     kapi::{
@@ -24,6 +18,12 @@ use crate::{
         memfd,
         trace, //
     },
+    space::{
+        gaps::MOST_ALIGN,
+        place::Place,
+        MapRequest,
+        Source, //
+    }, //
 };
 use core::mem::offset_of;
 use kernel::{

@@ -8,23 +8,25 @@ use super::{
     IoPagetable, //
 };
 use crate::{
-    areas::Spare,
-    domains::Domains,
     iova::IovaRange,
     kapi::{
         domain::Prot,
         task, //
     },
-    mapped::{
-        Entry,
-        Mapped, //
-    },
-    mapping::Mapping,
-    memory::{
-        Held,
-        Part,
-        SharedRoom, //
-    },
+    space::{
+        areas::Spare,
+        domains::Domains,
+        mapped::{
+            Entry,
+            Mapped, //
+        },
+        mapping::Mapping,
+        memory::{
+            Held,
+            Part,
+            SharedRoom, //
+        }, //
+    }, //
 };
 use kernel::{
     alloc::flags::__GFP_NOWARN,

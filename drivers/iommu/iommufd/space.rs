@@ -17,15 +17,6 @@
 //!   writing knows that none is under way.
 
 use crate::{
-    areas::{
-        Areas,
-        Conflict,
-        One,
-        Spare,
-        Taken,
-        Unmap, //
-    },
-    domains::Domains,
     iova::IovaRange,
     kapi::{
         access::Listener,
@@ -52,17 +43,28 @@ use crate::{
         task,
         trace::Unmapped, //
     },
-    mapped::{
-        Fill,
-        Mapped, //
-    },
-    mapping::{
-        page_count,
-        Mapping,
-        OwnRoom,
-        Usage, //
-    },
-    pins::Pins,
+    space::{
+        areas::{
+            Areas,
+            Conflict,
+            One,
+            Spare,
+            Taken,
+            Unmap, //
+        },
+        domains::Domains,
+        mapped::{
+            Fill,
+            Mapped, //
+        },
+        mapping::{
+            page_count,
+            Mapping,
+            OwnRoom,
+            Usage, //
+        },
+        pins::Pins, //
+    }, //
 };
 use kernel::{
     fs::LocalFile,
@@ -90,10 +92,20 @@ use kernel::{
 };
 
 pub(crate) mod access;
+pub(crate) mod areas;
 pub(crate) mod attach;
 pub(crate) mod charges;
 pub(crate) mod copy;
 pub(crate) mod cut;
+pub(crate) mod domains;
+pub(crate) mod gaps;
+pub(crate) mod hwpt;
+#[allow(unsafe_code)]
+pub(crate) mod mapped;
+pub(crate) mod mapping;
+pub(crate) mod memory;
+pub(crate) mod pages;
+pub(crate) mod pins;
 pub(crate) mod place;
 
 /// As many areas are taken out of the tree before others get their turn.

@@ -18,7 +18,7 @@ use crate::{
         run::PinnedRun,
         task, //
     },
-    pages::Runs,
+    space::pages::Runs, //
 };
 use core::mem::MaybeUninit;
 use kernel::{

@@ -8,19 +8,6 @@ use super::{
     Space, //
 };
 use crate::{
-    areas::{
-        Choice,
-        Conflict,
-        Spare, //
-    },
-    domains::{
-        Allowed,
-        Domains, //
-    },
-    gaps::{
-        Choosable,
-        Nodes, //
-    },
     iova::IovaRange,
     kapi::{
         account::Payer,
@@ -29,12 +16,27 @@ use crate::{
         rwsem::ReadGuard,
         task, //
     },
-    mapped::{
-        self,
-        Entry,
-        Mapped, //
-    },
-    mapping::Mapping,
+    space::{
+        areas::{
+            Choice,
+            Conflict,
+            Spare, //
+        },
+        domains::{
+            Allowed,
+            Domains, //
+        },
+        gaps::{
+            Choosable,
+            Nodes, //
+        },
+        mapped::{
+            self,
+            Entry,
+            Mapped, //
+        },
+        mapping::Mapping, //
+    }, //
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -56,7 +58,7 @@ pub(crate) enum Place {
     At(IovaRange),
     /// As many on a multiple of `align`, a power of two from a page to [`MOST_ALIGN`].
     ///
-    /// [`MOST_ALIGN`]: crate::gaps::MOST_ALIGN
+    /// [`MOST_ALIGN`]: crate::space::gaps::MOST_ALIGN
     Anywhere { len: u64, align: u64 },
 }
 

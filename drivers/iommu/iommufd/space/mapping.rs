@@ -3,7 +3,7 @@
 //! What an area holds: pinned memory, whole or in part, and what devices may do with it.
 //!
 //! Most memory is in one area, and lies in it. What `IOAS_COPY` puts into other areas as well is
-//! moved out of the first, and is what [`crate::memory`] is about.
+//! moved out of the first, and is what [`crate::space::memory`] is about.
 
 use crate::{
     iova::IovaRange,
@@ -27,16 +27,18 @@ use crate::{
             Span, //
         }, //
     },
-    memory::{
-        FileMemory,
-        Memory,
-        Part,
-        SharedRoom, //
-    },
-    pages::{
-        strides,
-        Runs, //
-    },
+    space::{
+        memory::{
+            FileMemory,
+            Memory,
+            Part,
+            SharedRoom, //
+        },
+        pages::{
+            strides,
+            Runs, //
+        }, //
+    }, //
 };
 use core::mem::{
     size_of,

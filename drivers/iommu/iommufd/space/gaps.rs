@@ -7,7 +7,7 @@
 //!
 //! What is kept is a **superset of what is free**: a new area is not taken out of its gap. Whoever
 //! chooses an address and finds an area in a gap, or addresses that nobody may choose, takes it
-//! out then ([`crate::areas::Areas::choose`]). An area that goes becomes part of a gap at once. So
+//! out then ([`crate::space::areas::Areas::choose`]). An area that goes becomes part of a gap at once. So
 //! the lowest gap with enough room either has an address to choose, or is in need of repair; and
 //! each area is taken out of a gap but once, or once in each of the ranges that it lies in.
 //!

@@ -5,13 +5,13 @@
 //! Pure bookkeeping: nothing here pins, maps or waits.
 
 use crate::{
-    gaps::{
+    iova::IovaRange,
+    space::gaps::{
         self,
         Choosable,
         Gaps,
         Nodes, //
-    },
-    iova::IovaRange, //
+    }, //
 };
 use core::mem::{
     forget,
@@ -208,7 +208,7 @@ impl<T> Areas<T> {
     /// That takes the logarithm of the number of areas and ranges, and as much again for each area
     /// and range that no choice has come across since it was added or something was unmapped there.
     ///
-    /// [`MOST_ALIGN`]: crate::gaps::MOST_ALIGN
+    /// [`MOST_ALIGN`]: crate::space::gaps::MOST_ALIGN
     pub(crate) fn choose(
         &mut self,
         generation: u64,

@@ -4,11 +4,6 @@
 
 use super::IoPagetable;
 use crate::{
-    domains::Domains,
-    hwpt::{
-        Hwpt,
-        Kind, //
-    },
     iova::IovaRange,
     kapi::{
         device::{
@@ -19,7 +14,14 @@ use crate::{
         msi::Window,
         rwsem::WriteGuard, //
     },
-    mapped,
+    space::{
+        domains::Domains,
+        hwpt::{
+            Hwpt,
+            Kind, //
+        },
+        mapped, //
+    }, //
 };
 use kernel::{
     page::PAGE_SIZE,

@@ -15,12 +15,6 @@
 //! yet is only its maker's.
 
 use crate::{
-    areas::{
-        Areas,
-        One,
-        Taken, //
-    },
-    domains::Domains,
     iova::IovaRange,
     kapi::{
         account::Charge,
@@ -32,16 +26,24 @@ use crate::{
         run::PinnedRun,
         task, //
     },
-    mapping::{
-        Mapping,
-        OwnRoom, //
-    },
-    memory::{
-        Held,
-        Memory,
-        SharedRoom, //
-    },
-    pages::Runs,
+    space::{
+        areas::{
+            Areas,
+            One,
+            Taken, //
+        },
+        domains::Domains,
+        mapping::{
+            Mapping,
+            OwnRoom, //
+        },
+        memory::{
+            Held,
+            Memory,
+            SharedRoom, //
+        },
+        pages::Runs, //
+    }, //
 };
 use core::{
     iter,
@@ -98,7 +100,7 @@ impl Mapped {
     ///
     /// `EOPNOTSUPP`: it is a device's. Those of [`Part::hold`].
     ///
-    /// [`Part::hold`]: crate::memory::Part::hold
+    /// [`Part::hold`]: crate::space::memory::Part::hold
     pub(crate) fn share(
         self,
         room: SharedRoom,

@@ -4,8 +4,6 @@
 //! wants kept free for itself.
 
 use crate::{
-    gaps::Choosable,
-    hwpt::Hwpt,
     iova::IovaRange,
     kapi::{
         device::DeviceRef,
@@ -15,6 +13,10 @@ use crate::{
         },
         task, //
     },
+    space::{
+        gaps::Choosable,
+        hwpt::Hwpt, //
+    }, //
 };
 use core::{
     iter,

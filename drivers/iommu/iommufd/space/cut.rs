@@ -7,9 +7,11 @@ use super::{
     Space, //
 };
 use crate::{
-    areas::Spare,
     iova::IovaRange,
-    mapped::Mapped, //
+    space::{
+        areas::Spare,
+        mapped::Mapped, //
+    }, //
 };
 use kernel::{
     page::PAGE_SIZE,

@@ -11,7 +11,6 @@ use super::{
     IoPagetable, //
 };
 use crate::{
-    areas::Areas,
     iova::IovaRange,
     kapi::{
         access::{
@@ -22,12 +21,15 @@ use crate::{
         task,
         trace::Unmapped, //
     },
-    mapped::Mapped,
-    mapping::Mapping,
-    pins::{
-        Pins,
-        SparePin, //
-    },
+    space::{
+        areas::Areas,
+        mapped::Mapped,
+        mapping::Mapping,
+        pins::{
+            Pins,
+            SparePin, //
+        }, //
+    }, //
 };
 use kernel::{
     alloc::flags::__GFP_NOWARN,
