@@ -9,9 +9,6 @@
 //! and a `struct iommufd_access` an [`Access`], each in a [`KBox`].
 
 use crate::{
-    access::Access,
-    context::Context,
-    device::Device,
     iova::IovaRange,
     kapi::{
         access::{
@@ -22,7 +19,12 @@ use crate::{
         device::BoundDevice,
         node, //
     },
-    sys,
+    objects::{
+        access::Access,
+        context::Context,
+        device::Device, //
+    },
+    sys, //
 };
 use core::mem::ManuallyDrop;
 use kernel::{
@@ -401,7 +403,7 @@ export_fn! {
 export_fn! {
     /// Sees to it that there is an address space that stands for the VFIO container.
     ///
-    /// Returns 0, or as [`crate::context::Objects::make_container_ioas`].
+    /// Returns 0, or as [`crate::objects::context::Objects::make_container_ioas`].
     ///
     /// # Safety
     ///
@@ -416,7 +418,7 @@ export_fn! {
 export_fn! {
     /// Says that the VFIO container has devices without an IOMMU.
     ///
-    /// Returns 0, or as [`crate::context::Objects::set_no_iommu`].
+    /// Returns 0, or as [`crate::objects::context::Objects::set_no_iommu`].
     ///
     /// # Safety
     ///

@@ -26,14 +26,17 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    context::Context,
     kapi::node::{
         Identity,
         Node,
         NodeFile, //
     },
-    registry::Registry,
-    show::SeqWriter, //
+    objects::{
+        context::Context,
+        registry::Registry,
+        show::SeqWriter, //
+    },
+    uapi::structs, //
 };
 use kernel::{
     debugfs,
@@ -55,19 +58,12 @@ use kernel::{
     uaccess::UserPtr,
 };
 
-mod access;
-mod context;
-mod device;
 #[allow(unsafe_code)]
 mod exports;
-mod group;
-mod ioas;
 mod iova;
 #[allow(unsafe_code)]
 mod kapi;
-mod native;
-mod registry;
-mod show;
+mod objects;
 mod space;
 #[allow(unsafe_code)]
 mod sys;
@@ -132,16 +128,16 @@ impl MiscDevice for Context {
     fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let ptr = UserPtr::from_addr(arg);
         match cmd {
-            cmd if native::container::is_for_container(cmd, arg) => {
-                native::container::ioctl(&ctx, cmd, arg)
+            cmd if uapi::container::is_for_container(cmd, arg) => {
+                uapi::container::ioctl(&ctx, cmd, arg)
             }
-            uapi::IOMMU_CHECK_EXTENSION => Ok(check_extension(&ctx, arg)),
-            uapi::IOMMU_DEVICE_GET_INFO => device::get_info(&ctx, ptr),
-            uapi::IOMMU_IOASID_ALLOC => ioas::alloc(&ctx, ptr),
-            uapi::IOMMU_IOASID_FREE => ioas::free(&ctx, ptr),
-            uapi::IOMMU_MAP_DMA => ioas::map_dma(&ctx, ptr),
-            uapi::IOMMU_UNMAP_DMA => ioas::unmap_dma(&ctx, ptr),
-            _ => native::ioctl(&ctx, cmd, ptr),
+            structs::IOMMU_CHECK_EXTENSION => Ok(check_extension(&ctx, arg)),
+            structs::IOMMU_DEVICE_GET_INFO => objects::device::get_info(&ctx, ptr),
+            structs::IOMMU_IOASID_ALLOC => objects::ioas::alloc(&ctx, ptr),
+            structs::IOMMU_IOASID_FREE => objects::ioas::free(&ctx, ptr),
+            structs::IOMMU_MAP_DMA => objects::ioas::map_dma(&ctx, ptr),
+            structs::IOMMU_UNMAP_DMA => objects::ioas::unmap_dma(&ctx, ptr),
+            _ => uapi::iommufd::ioctl(&ctx, cmd, ptr),
         }
     }
 
@@ -159,7 +155,7 @@ impl MiscDevice for Context {
 
     fn show_fdinfo(ctx: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {
         // Writing to a seq_file cannot fail; what does not fit is asked for again.
-        let _ = show::fdinfo(&ctx, &mut SeqWriter(m));
+        let _ = objects::show::fdinfo(&ctx, &mut SeqWriter(m));
     }
 }
 
@@ -169,13 +165,13 @@ fn check_extension(ctx: &Context, arg: usize) -> isize {
     let Ok(asked) = u32::try_from(arg) else {
         return 0;
     };
-    let number = asked & !uapi::IOMMU_EXT_EXPLICIT;
+    let number = asked & !structs::IOMMU_EXT_EXPLICIT;
     let known = matches!(
         number,
-        uapi::IOMMU_EXT_MAP_TYPE1V2
-            | uapi::IOMMU_EXT_DMA_NO_SNOOP
-            | uapi::IOMMU_EXT_MULTIDEV_GROUP
-            | uapi::IOMMU_EXT_IOVA_WINDOW
+        structs::IOMMU_EXT_MAP_TYPE1V2
+            | structs::IOMMU_EXT_DMA_NO_SNOOP
+            | structs::IOMMU_EXT_MULTIDEV_GROUP
+            | structs::IOMMU_EXT_IOVA_WINDOW
     );
     isize::from(known && (asked != number || ctx.takes_plain_extensions()))
 }

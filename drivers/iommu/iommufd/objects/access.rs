@@ -4,17 +4,19 @@
 //! memory themselves: mediated devices, for one.
 
 use crate::{
-    context::{
-        Context,
-        Object, //
-    },
-    ioas::IoasUser,
     iova::IovaRange,
     kapi::access::{
         Buffer,
         PageSlots,
         UnmapCallback, //
     },
+    objects::{
+        context::{
+            Context,
+            Object, //
+        },
+        ioas::IoasUser, //
+    }, //
 };
 use kernel::{
     new_mutex,

@@ -3,21 +3,21 @@
 //! I/O address spaces as objects, and the calls on them: arguments are checked here.
 
 use crate::{
-    context::{
-        Context,
-        Object, //
-    },
     iova::IovaRange,
     kapi::{
         trace,
         user, //
+    },
+    objects::context::{
+        Context,
+        Object, //
     },
     space::{
         IoPagetable,
         MapRequest,
         Source, //
     },
-    uapi::*, //
+    uapi::structs::*, //
 };
 use core::{
     mem::offset_of,
@@ -93,7 +93,7 @@ pub(crate) struct IoasUser {
 }
 
 impl IoasUser {
-    /// To be called under the lock that freeing takes; see [`crate::context::Objects::use_ioas`].
+    /// To be called under the lock that freeing takes; see [`crate::objects::context::Objects::use_ioas`].
     pub(crate) fn new(ioas: Arc<Ioas>) -> Self {
         ioas.users.fetch_add(1, Relaxed);
         Self { ioas }

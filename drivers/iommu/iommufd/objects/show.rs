@@ -5,14 +5,16 @@
 //! shown.
 
 use crate::{
-    context::{
-        Context,
-        Object,
-        Objects, //
-    },
-    group::Idev,
-    ioas::Ioas,
     kapi::task,
+    objects::{
+        context::{
+            Context,
+            Object,
+            Objects, //
+        },
+        group::Idev,
+        ioas::Ioas, //
+    }, //
 };
 use kernel::{
     fmt,

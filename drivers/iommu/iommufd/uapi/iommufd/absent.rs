@@ -4,16 +4,16 @@
 //! hardware has no such thing, or that an object is not there because nothing can make one.
 
 use super::{
-    uapi::*,
+    structs::*,
     Command,
     Reply, //
 };
 use crate::{
-    context::{
+    iova::IovaRange,
+    objects::context::{
         Context,
         Object, //
-    },
-    iova::IovaRange,
+    }, //
 };
 use core::mem::offset_of;
 use kernel::{

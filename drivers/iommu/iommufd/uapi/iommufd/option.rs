@@ -3,16 +3,16 @@
 //! Options of contexts and address spaces, and which space stands for a VFIO container.
 
 use super::{
-    uapi::*,
+    structs::*,
     Command,
     Reply, //
 };
 use crate::{
-    context::Context,
     kapi::{
         account::Accounting,
         task, //
     },
+    objects::context::Context, //
 };
 use kernel::prelude::*;
 

@@ -6,11 +6,6 @@
 //! attach share one address space, the first puts the group on a domain, the last takes it off.
 
 use crate::{
-    context::HwptIds,
-    ioas::{
-        Ioas,
-        IoasUser, //
-    },
     kapi::{
         device::{
             Attachment,
@@ -22,6 +17,13 @@ use crate::{
         },
         domain::Domain,
         trace, //
+    },
+    objects::{
+        context::HwptIds,
+        ioas::{
+            Ioas,
+            IoasUser, //
+        }, //
     },
     space::{
         attach::{

@@ -2,7 +2,7 @@
 
 //! All contexts that there are, for those who may look at them: `debugfs/iommufd/contexts`.
 
-use crate::{
+use crate::objects::{
     context::Objects,
     show, //
 };

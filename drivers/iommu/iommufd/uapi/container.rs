@@ -7,21 +7,23 @@
 //! apart. The third, `VFIO_GET_API_VERSION`, takes nothing here, and is served where
 //! `IOMMU_CHECK_EXTENSION` is.
 
-use super::map::{
+use super::iommufd::map::{
     map,
     Map, //
 };
 use crate::{
-    context::Context,
-    ioas::Ioas,
     iova::IovaRange,
     kapi::{
         task,
         trace,
         user, //
     },
+    objects::{
+        context::Context,
+        ioas::Ioas, //
+    },
     space::Source,
-    uapi::*, //
+    uapi::structs::*, //
 };
 use core::mem::{
     offset_of,

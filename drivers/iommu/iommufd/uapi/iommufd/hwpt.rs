@@ -3,21 +3,23 @@
 //! Domains that userspace makes, and what a device's IOMMU says of itself.
 
 use super::{
-    uapi::*,
+    structs::*,
     Command,
     Reply, //
 };
 use crate::{
-    context::{
-        Context,
-        Object, //
-    },
-    group::Idev,
-    ioas::{
-        Ioas,
-        IoasUser, //
-    },
     kapi::user,
+    objects::{
+        context::{
+            Context,
+            Object, //
+        },
+        group::Idev,
+        ioas::{
+            Ioas,
+            IoasUser, //
+        }, //
+    },
     space::{
         attach::NewHwpt,
         hwpt::{

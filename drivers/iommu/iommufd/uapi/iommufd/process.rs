@@ -3,16 +3,16 @@
 //! A context that goes from one process to another.
 
 use super::{
-    uapi::*,
+    structs::*,
     Command,
     Reply, //
 };
 use crate::{
-    context::Context,
     kapi::{
         account::Takeover,
         task, //
     },
+    objects::context::Context, //
 };
 use kernel::prelude::*;
 

@@ -3,13 +3,11 @@
 //! Mapping, copying and unmapping.
 
 use super::{
-    uapi::*,
+    structs::*,
     Command,
     Reply, //
 };
 use crate::{
-    context::Context,
-    ioas::Ioas,
     iova::IovaRange,
     kapi::{
         device_memory::DeviceMemory,
@@ -17,6 +15,10 @@ use crate::{
         domain::Prot,
         memfd,
         trace, //
+    },
+    objects::{
+        context::Context,
+        ioas::Ioas, //
     },
     space::{
         gaps::MOST_ALIGN,
@@ -103,17 +105,17 @@ fn tell(reply: &Reply, offset: usize, ioas: &Ioas, range: IovaRange) -> Result {
 }
 
 /// A map.
-pub(super) struct Map<'a> {
-    pub(super) ioas_id: u32,
-    pub(super) source: Source<'a>,
-    pub(super) length: u64,
+pub(crate) struct Map<'a> {
+    pub(crate) ioas_id: u32,
+    pub(crate) source: Source<'a>,
+    pub(crate) length: u64,
     /// Where to, unless that is to be chosen.
-    pub(super) iova: Option<u64>,
-    pub(super) prot: Prot,
+    pub(crate) iova: Option<u64>,
+    pub(crate) prot: Prot,
 }
 
 /// Maps memory of the current process or of a file, and says where.
-pub(super) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange> {
+pub(crate) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange> {
     let place = place(map.iova, map.length, map.source.start())?;
     let request = MapRequest {
         source: map.source,

@@ -7,15 +7,6 @@
 //! again when nothing is left of it. Whoever has found an object acts on that, and on no number.
 
 use crate::{
-    access,
-    group::{
-        Group,
-        Idev, //
-    },
-    ioas::{
-        Ioas,
-        IoasUser, //
-    },
     iova::IovaRange,
     kapi::{
         account::Accounting,
@@ -31,9 +22,20 @@ use crate::{
             WriteGuard, //
         }, //
     },
-    registry::{
-        Listing,
-        Registry, //
+    objects::{
+        access,
+        group::{
+            Group,
+            Idev, //
+        },
+        ioas::{
+            Ioas,
+            IoasUser, //
+        },
+        registry::{
+            Listing,
+            Registry, //
+        }, //
     },
     space::hwpt::Hwpt, //
 };

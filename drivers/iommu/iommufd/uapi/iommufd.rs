@@ -8,28 +8,27 @@
 //! answered as on hardware that does not offer it ([`absent`]).
 
 use crate::{
-    context::Context,
     kapi::user::{
         self,
         Sized32, //
     },
+    objects::context::Context, //
 };
 use core::mem::size_of;
 use kernel::{
     prelude::*,
     uaccess::UserPtr, //
 };
-use uapi::*;
+use structs::*;
 use zerocopy::Immutable;
 
 mod absent;
-pub(crate) mod container;
 mod hwpt;
 mod ioas;
-mod map;
+pub(super) mod map;
 mod option;
 mod process;
-mod uapi;
+mod structs;
 
 /// A call: its argument, and what it does.
 trait Command: Sized32 + Immutable {
@@ -113,6 +112,6 @@ pub(crate) fn ioctl(ctx: &Context, cmd: u32, arg: UserPtr) -> Result<isize> {
         VeventqAlloc::NR => serve::<VeventqAlloc>(ctx, arg),
         HwQueueAlloc::NR => serve::<HwQueueAlloc>(ctx, arg),
         IoasNoiommuGetPa::NR => serve::<IoasNoiommuGetPa>(ctx, arg),
-        _ => container::ioctl(ctx, cmd, arg.as_const_ptr().addr()),
+        _ => super::container::ioctl(ctx, cmd, arg.as_const_ptr().addr()),
     }
 }

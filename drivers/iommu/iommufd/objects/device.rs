@@ -3,15 +3,6 @@
 //! Devices that a driver has bound to a context, and what userspace can learn of them.
 
 use crate::{
-    context::{
-        Context,
-        HwptIds,
-        Object, //
-    },
-    group::{
-        Idev,
-        Target, //
-    },
     iova::IovaRange,
     kapi::{
         device::{
@@ -22,11 +13,22 @@ use crate::{
         domain::Domain,
         user, //
     },
+    objects::{
+        context::{
+            Context,
+            HwptIds,
+            Object, //
+        },
+        group::{
+            Idev,
+            Target, //
+        }, //
+    },
     space::attach::{
         usable_pgsizes,
         Wanted, //
     },
-    uapi::*, //
+    uapi::structs::*, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -95,7 +97,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `ENOENT`: neither has that id; and those of [`crate::group::Group::attach`].
+    /// `ENOENT`: neither has that id; and those of [`crate::objects::group::Group::attach`].
     pub(crate) fn attach(&self, pt_id: u32) -> Result<u32> {
         let (target, mut ids) = self.target(pt_id)?;
         self.idev.group().attach(&self.idev, &target, &mut ids)
@@ -106,7 +108,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// As [`Self::attach`], and those of [`crate::group::Group::replace`].
+    /// As [`Self::attach`], and those of [`crate::objects::group::Group::replace`].
     pub(crate) fn replace(&self, pt_id: u32) -> Result<u32> {
         let (target, mut ids) = self.target(pt_id)?;
         self.idev.group().replace(&self.idev, &target, &mut ids)

@@ -3,20 +3,22 @@
 //! Address spaces: making and destroying them, and which addresses they have.
 
 use super::{
-    uapi::*,
+    structs::*,
     Command,
     Reply, //
 };
 use crate::{
-    context::{
-        Context,
-        Object, //
-    },
-    ioas::Ioas,
     iova::IovaRange,
     kapi::{
         task,
         user, //
+    },
+    objects::{
+        context::{
+            Context,
+            Object, //
+        },
+        ioas::Ioas, //
     },
     space::domains::Allowed, //
 };
