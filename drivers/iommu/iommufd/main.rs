@@ -34,9 +34,18 @@ use crate::{
     objects::{
         context::Context,
         registry::Registry,
-        show::SeqWriter, //
+        show::{
+            self,
+            SeqWriter, //
+        }, //
     },
-    uapi::structs, //
+    uapi::{
+        container,
+        device_info,
+        ioasid,
+        iommufd,
+        structs::*, //
+    }, //
 };
 use kernel::{
     debugfs,
@@ -128,16 +137,14 @@ impl MiscDevice for Context {
     fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
         let ptr = UserPtr::from_addr(arg);
         match cmd {
-            cmd if uapi::container::is_for_container(cmd, arg) => {
-                uapi::container::ioctl(&ctx, cmd, arg)
-            }
-            structs::IOMMU_CHECK_EXTENSION => Ok(check_extension(&ctx, arg)),
-            structs::IOMMU_DEVICE_GET_INFO => objects::device::get_info(&ctx, ptr),
-            structs::IOMMU_IOASID_ALLOC => objects::ioas::alloc(&ctx, ptr),
-            structs::IOMMU_IOASID_FREE => objects::ioas::free(&ctx, ptr),
-            structs::IOMMU_MAP_DMA => objects::ioas::map_dma(&ctx, ptr),
-            structs::IOMMU_UNMAP_DMA => objects::ioas::unmap_dma(&ctx, ptr),
-            _ => uapi::iommufd::ioctl(&ctx, cmd, ptr),
+            cmd if container::is_for_container(cmd, arg) => container::ioctl(&ctx, cmd, arg),
+            IOMMU_CHECK_EXTENSION => Ok(ioasid::check_extension(&ctx, arg)),
+            IOMMU_DEVICE_GET_INFO => device_info::get_info(&ctx, ptr),
+            IOMMU_IOASID_ALLOC => ioasid::alloc(&ctx, ptr),
+            IOMMU_IOASID_FREE => ioasid::free(&ctx, ptr),
+            IOMMU_MAP_DMA => ioasid::map_dma(&ctx, ptr),
+            IOMMU_UNMAP_DMA => ioasid::unmap_dma(&ctx, ptr),
+            _ => iommufd::ioctl(&ctx, cmd, ptr),
         }
     }
 
@@ -155,23 +162,6 @@ impl MiscDevice for Context {
 
     fn show_fdinfo(ctx: ArcBorrow<'_, Self>, m: &SeqFile, _file: &File) {
         // Writing to a seq_file cannot fail; what does not fit is asked for again.
-        let _ = objects::show::fdinfo(&ctx, &mut SeqWriter(m));
+        let _ = show::fdinfo(&ctx, &mut SeqWriter(m));
     }
-}
-
-/// `IOMMU_CHECK_EXTENSION`: 1 exactly where the feature works. A container's program, which asks
-/// for the version of its calls by the same number and with no argument, has to get 0.
-fn check_extension(ctx: &Context, arg: usize) -> isize {
-    let Ok(asked) = u32::try_from(arg) else {
-        return 0;
-    };
-    let number = asked & !structs::IOMMU_EXT_EXPLICIT;
-    let known = matches!(
-        number,
-        structs::IOMMU_EXT_MAP_TYPE1V2
-            | structs::IOMMU_EXT_DMA_NO_SNOOP
-            | structs::IOMMU_EXT_MULTIDEV_GROUP
-            | structs::IOMMU_EXT_IOVA_WINDOW
-    );
-    isize::from(known && (asked != number || ctx.takes_plain_extensions()))
 }

@@ -5,5 +5,7 @@
 //! Nothing here takes a lock or walks a tree.
 
 pub(crate) mod container;
+pub(crate) mod device_info;
+pub(crate) mod ioasid;
 pub(crate) mod iommufd;
 pub(crate) mod structs;
