@@ -5,13 +5,13 @@
 //! Each function converts its arguments, makes one call and converts the result. Signatures are
 //! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
 //!
-//! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`Device`]
-//! and a `struct iommufd_access` an [`Access`], each in a [`KBox`].
+//! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`DeviceHandle`]
+//! and a `struct iommufd_access` an [`AccessHandle`], each in a [`KBox`].
 
 use crate::{
     iova::IovaRange,
     kapi::{
-        access::{
+        access_ops::{
             Buffer,
             PageSlots,
             UnmapCallback, //
@@ -20,9 +20,9 @@ use crate::{
         node, //
     },
     objects::{
-        access::Access,
+        access_handle::AccessHandle,
         context::Context,
-        device::Device, //
+        device_handle::DeviceHandle, //
     },
     sys, //
 };
@@ -78,26 +78,26 @@ unsafe fn ctx_borrow(ctx: *mut Ctx) -> ManuallyDrop<Arc<Context>> {
 /// # Safety
 ///
 /// `idev` was returned by `iommufd_device_bind()`, and is not unbound for the duration of `'a`.
-unsafe fn device_borrow<'a>(idev: *mut Idev) -> &'a Device {
+unsafe fn device_borrow<'a>(idev: *mut Idev) -> &'a DeviceHandle {
     // SAFETY: By the contract.
-    unsafe { &*idev.cast::<Device>() }
+    unsafe { &*idev.cast::<DeviceHandle>() }
 }
 
 /// # Safety
 ///
 /// As [`device_borrow`], and `idev` is not used any more.
-unsafe fn device_take(idev: *mut Idev) -> KBox<Device> {
+unsafe fn device_take(idev: *mut Idev) -> KBox<DeviceHandle> {
     // SAFETY: By the contract; it is what `KBox::into_raw` gave.
-    unsafe { KBox::from_raw(idev.cast::<Device>()) }
+    unsafe { KBox::from_raw(idev.cast::<DeviceHandle>()) }
 }
 
 /// # Safety
 ///
 /// `access` was returned by `iommufd_access_create()`, and is not destroyed for the duration of
 /// `'a`.
-unsafe fn access_borrow<'a>(access: *mut RawAccess) -> &'a Access {
+unsafe fn access_borrow<'a>(access: *mut RawAccess) -> &'a AccessHandle {
     // SAFETY: By the contract.
-    unsafe { &*access.cast::<Access>() }
+    unsafe { &*access.cast::<AccessHandle>() }
 }
 
 export_fn! {
@@ -162,7 +162,7 @@ export_fn! {
         group: *mut bindings::iommu_group,
     ) -> bool {
         // SAFETY: By the contract.
-        !ictx.is_null() && !group.is_null() && unsafe { ctx_borrow(ictx) }.has_group(group)
+        !ictx.is_null() && !group.is_null() && unsafe { ctx_borrow(ictx) }.groups.has(group)
     }
 }
 
@@ -170,7 +170,7 @@ export_fn! {
     /// Binds a device to a context and writes the id that userspace knows it by to `id`.
     ///
     /// Errors as pointers: `-EINVAL`, `-ENODEV`, `-EPERM`, `-EBUSY`, `-ENOMEM`; see
-    /// [`Device::bind`].
+    /// [`DeviceHandle::bind`].
     ///
     /// # Safety
     ///
@@ -185,7 +185,7 @@ export_fn! {
         let ctx = unsafe { ctx_borrow(ictx) };
         // SAFETY: By the contract.
         let dev = unsafe { BoundDevice::new(dev) };
-        match dev.and_then(|dev| Device::bind(&ctx, dev, None)) {
+        match dev.and_then(|dev| DeviceHandle::bind(&ctx, dev, None)) {
             Ok(device) => {
                 // SAFETY: By the contract.
                 unsafe { id.write(device.id()) };
@@ -218,7 +218,7 @@ unsafe fn take_to(
     idev: *mut Idev,
     pasid: bindings::ioasid_t,
     pt_id: *mut u32,
-    go: fn(&Device, u32) -> Result<u32>,
+    go: fn(&DeviceHandle, u32) -> Result<u32>,
 ) -> c_int {
     if pasid != bindings::IOMMU_NO_PASID {
         return EOPNOTSUPP.to_errno();
@@ -239,7 +239,7 @@ export_fn! {
     /// Attaches a device to the address space or domain whose id is at `pt_id`, and leaves the
     /// domain's id there; no PASIDs yet.
     ///
-    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`Device::attach`].
+    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`DeviceHandle::attach`].
     ///
     /// # Safety
     ///
@@ -250,7 +250,7 @@ export_fn! {
         pt_id: *mut u32,
     ) -> c_int {
         // SAFETY: By the contract.
-        unsafe { take_to(idev, pasid, pt_id, Device::attach) }
+        unsafe { take_to(idev, pasid, pt_id, DeviceHandle::attach) }
     }
 }
 
@@ -258,7 +258,7 @@ export_fn! {
     /// Moves an attached device, and its group, to the address space or domain whose id is at
     /// `pt_id`, and leaves the domain's id there.
     ///
-    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`Device::replace`].
+    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`DeviceHandle::replace`].
     ///
     /// # Safety
     ///
@@ -269,7 +269,7 @@ export_fn! {
         pt_id: *mut u32,
     ) -> c_int {
         // SAFETY: By the contract.
-        unsafe { take_to(idev, pasid, pt_id, Device::replace) }
+        unsafe { take_to(idev, pasid, pt_id, DeviceHandle::replace) }
     }
 }
 
@@ -329,7 +329,7 @@ export_fn! {
             let ctx: Arc<Context> = node::of_fd(fd)?;
             // SAFETY: By the contract.
             let dev = unsafe { BoundDevice::new(dev) }?;
-            Device::bind(&ctx, dev, Some(dev_cookie))
+            DeviceHandle::bind(&ctx, dev, Some(dev_cookie))
         };
         bind().map_or_else(err_ptr, |device| KBox::into_raw(device).cast())
     }
@@ -392,7 +392,7 @@ export_fn! {
         // SAFETY: By the contract.
         let ctx = unsafe { ctx_borrow(ictx) };
         from_result(|| {
-            let id = ctx.container_ioas()?.id();
+            let id = ctx.container.ioas()?.id();
             // SAFETY: By the contract.
             unsafe { out_ioas_id.write(id) };
             Ok(0)
@@ -403,7 +403,7 @@ export_fn! {
 export_fn! {
     /// Sees to it that there is an address space that stands for the VFIO container.
     ///
-    /// Returns 0, or as [`crate::objects::context::Objects::make_container_ioas`].
+    /// Returns 0, or as [`crate::objects::container::Container::make_ioas`].
     ///
     /// # Safety
     ///
@@ -411,14 +411,14 @@ export_fn! {
     unsafe extern "C" fn iommufd_vfio_compat_ioas_create(ictx: *mut Ctx) -> c_int {
         // SAFETY: By the contract.
         let ctx = unsafe { ctx_borrow(ictx) };
-        from_result(|| ctx.make_container_ioas().map(|()| 0))
+        from_result(|| ctx.container.make_ioas(&ctx.objects).map(|()| 0))
     }
 }
 
 export_fn! {
     /// Says that the VFIO container has devices without an IOMMU.
     ///
-    /// Returns 0, or as [`crate::objects::context::Objects::set_no_iommu`].
+    /// Returns 0, or as [`crate::objects::container::Container::set_no_iommu`].
     ///
     /// # Safety
     ///
@@ -426,7 +426,7 @@ export_fn! {
     unsafe extern "C" fn iommufd_vfio_compat_set_no_iommu(ictx: *mut Ctx) -> c_int {
         // SAFETY: By the contract.
         let ctx = unsafe { ctx_borrow(ictx) };
-        from_result(|| ctx.set_no_iommu().map(|()| 0))
+        from_result(|| ctx.container.set_no_iommu().map(|()| 0))
     }
 }
 
@@ -450,10 +450,10 @@ export_fn! {
         // SAFETY: By the contract: what is made here is dropped with the access, which is in
         // `iommufd_access_destroy()`, or at once if there is none.
         let callback = unsafe { UnmapCallback::new(ops, data) };
-        match callback.and_then(|callback| Access::new(&ctx, callback)) {
+        match callback.and_then(|callback| AccessHandle::new(&ctx, callback)) {
             Ok(access) => {
                 // SAFETY: By the contract.
-                unsafe { id.write(access.id()) };
+                unsafe { id.write(access.access().id()) };
                 KBox::into_raw(access).cast()
             }
             Err(e) => err_ptr(e),
@@ -469,14 +469,14 @@ export_fn! {
     /// `access` was returned by `iommufd_access_create()`, and is not used any more.
     unsafe extern "C" fn iommufd_access_destroy(access: *mut RawAccess) {
         // SAFETY: By the contract; it is what `KBox::into_raw` gave.
-        drop(unsafe { KBox::from_raw(access.cast::<Access>()) });
+        drop(unsafe { KBox::from_raw(access.cast::<AccessHandle>()) });
     }
 }
 
 export_fn! {
     /// Attaches an access to the address space `ioas_id`.
     ///
-    /// Returns 0, or as [`Access::attach`].
+    /// Returns 0, or as [`AccessHandle::attach`].
     ///
     /// # Safety
     ///
@@ -491,7 +491,7 @@ export_fn! {
 export_fn! {
     /// Moves an attached access to the address space `ioas_id`.
     ///
-    /// Returns 0, or as [`Access::replace`].
+    /// Returns 0, or as [`AccessHandle::replace`].
     ///
     /// # Safety
     ///
@@ -526,7 +526,7 @@ fn range_and_pages(iova: c_ulong, length: c_ulong) -> Result<(IovaRange, usize)>
 export_fn! {
     /// Pins the pages behind a range and lists them in `out_pages`.
     ///
-    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`Access::pin`].
+    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`crate::objects::access::Access::pin`].
     ///
     /// # Safety
     ///
@@ -544,7 +544,7 @@ export_fn! {
             let (range, npages) = range_and_pages(iova, length)?;
             // SAFETY: By the contract.
             let slots = unsafe { PageSlots::new(out_pages, npages) };
-            access.pin(range, slots, flags & WRITE != 0).map(|()| 0)
+            access.access().pin(range, slots, flags & WRITE != 0).map(|()| 0)
         })
     }
 }
@@ -563,7 +563,7 @@ export_fn! {
         // SAFETY: By the contract.
         let access = unsafe { access_borrow(access) };
         match range_and_pages(iova, length) {
-            Ok((range, _)) => access.unpin(range),
+            Ok((range, _)) => access.access().unpin(range),
             // The driver has never pinned that.
             Err(_) => {
                 warn_on!(true);
@@ -577,7 +577,7 @@ export_fn! {
     /// `IOMMUFD_ACCESS_RW_WRITE`, else out of it. It is all the same who the caller is, so that
     /// `IOMMUFD_ACCESS_RW_KTHREAD` means nothing.
     ///
-    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`Access::copy`].
+    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`crate::objects::access::Access::copy`].
     ///
     /// # Safety
     ///
@@ -595,7 +595,7 @@ export_fn! {
             let range = IovaRange::with_len(iova as u64, len as u64)?;
             // SAFETY: By the contract.
             let buffer = unsafe { Buffer::new(data, len, flags & WRITE != 0) };
-            access.copy(range, buffer).map(|()| 0)
+            access.access().copy(range, buffer).map(|()| 0)
         })
     }
 }

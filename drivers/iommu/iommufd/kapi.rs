@@ -7,8 +7,9 @@
 //! here is written as what the kernel crate could offer itself, and its head names the file that
 //! it would become there.
 
-pub(crate) mod access;
+pub(crate) mod access_ops;
 pub(crate) mod account;
+pub(crate) mod attachment;
 pub(crate) mod device;
 pub(crate) mod device_memory;
 pub(crate) mod dmabuf;

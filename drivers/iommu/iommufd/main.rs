@@ -2,26 +2,27 @@
 
 //! /dev/iommu: I/O address spaces for userspace.
 //!
-//! A context ([`context`]) is one open of the node. It owns I/O address spaces ([`ioas`], with
-//! [`io_pagetable`] as what they are made of) and the devices that drivers such as VFIO have bound
-//! to it ([`device`], [`group`]). The way of a map is: the `ioctl` of [`Context`] here, [`ioas::map_dma`],
-//! [`io_pagetable::IoPagetable::map`], [`kapi::domain::Domain::map`].
+//! A context ([`objects::context`]) is one open of the node. It owns I/O address spaces
+//! ([`objects::ioas`], with [`space`] as what they are made of) and the devices that drivers such as
+//! VFIO have bound to it ([`objects::group`]). The way of a map is: [`uapi::ioctl`],
+//! [`uapi::ioasid`], [`space::IoPagetable::map`], [`kapi::domain::Domain::map`].
 //!
 //! # Lock order
 //!
 //! Outermost first:
 //!
-//! 0. the takeovers of a context ([`context::Objects`]), and that a driver's callback may be
-//!    used ([`kapi::access::Listener`]);
-//! 1. the state of a group ([`group::Group`]) or of an access ([`access::Seat`]);
-//! 2. the domains of an address space ([`io_pagetable::IoPagetable`]): held for reading by maps
-//!    and unmaps, for writing by attach and detach;
+//! 0. the takeovers of a context ([`objects::context`]), and that a driver's callback may be used
+//!    ([`kapi::access_ops::Listener`]);
+//! 1. the state of a group ([`objects::group::Group`]) or of an access
+//!    ([`objects::access::Access`]);
+//! 2. the domains of an address space ([`space::IoPagetable`]): held for reading by maps and
+//!    unmaps, for writing by attach and detach;
 //! 3. its areas, for moments where the domains are held for reading; then the pieces of memory
-//!    that several areas have ([`memory`]), and the places of a device's memory
+//!    that several areas have ([`space::memory`]), and where a device's memory is mapped
 //!    ([`kapi::device_memory`]);
-//! 4. the table of ids, the cookies and the groups of a context ([`context::Objects`]) and the
-//!    list of all contexts ([`registry::Registry`]), each on its own and for moments; a context's
-//!    container above them.
+//! 4. the table of ids ([`objects::table`]), the cookies ([`objects::cookies`]) and the groups
+//!    ([`objects::groups`]) of a context, and the list of all contexts ([`objects::registry`]), each
+//!    on its own and for moments; a context's container ([`objects::container`]) above them.
 
 #![deny(unsafe_code)]
 
@@ -37,14 +38,8 @@ use crate::{
         show::{
             self,
             SeqWriter, //
-        }, //
-    },
-    uapi::{
-        container,
-        device_info,
-        ioasid,
-        iommufd,
-        structs::*, //
+        },
+        table::Objects, //
     }, //
 };
 use kernel::{
@@ -64,7 +59,6 @@ use kernel::{
         Arc,
         ArcBorrow, //
     },
-    uaccess::UserPtr,
 };
 
 #[allow(unsafe_code)]
@@ -100,7 +94,7 @@ struct Iommufd {
     #[pin]
     node: Node<Context>,
     #[pin]
-    contexts: debugfs::File<Arc<Registry>>,
+    contexts: debugfs::File<Arc<Registry<Objects>>>,
     dir: debugfs::Dir,
 }
 
@@ -109,7 +103,7 @@ impl kernel::InPlaceModule for Iommufd {
         let registry = Registry::new();
         let dir = debugfs::Dir::new(c"iommufd");
         try_pin_init!(Self {
-            contexts <- registry.clone()?.debugfs_file(&dir),
+            contexts <- dir.read_callback_file(c"contexts", registry.clone()?, &show::contexts),
             node <- Node::register(c"iommu", 0o660, MINOR, registry?),
             dir,
         })
@@ -119,7 +113,7 @@ impl kernel::InPlaceModule for Iommufd {
 static NODE: Identity<Context> = Identity::new();
 
 impl NodeFile for Context {
-    type Shared = Arc<Registry>;
+    type Shared = Arc<Registry<Objects>>;
 
     fn identity() -> &'static Identity<Self> {
         &NODE
@@ -135,17 +129,7 @@ impl MiscDevice for Context {
     }
 
     fn ioctl(ctx: ArcBorrow<'_, Self>, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        let ptr = UserPtr::from_addr(arg);
-        match cmd {
-            cmd if container::is_for_container(cmd, arg) => container::ioctl(&ctx, cmd, arg),
-            IOMMU_CHECK_EXTENSION => Ok(ioasid::check_extension(&ctx, arg)),
-            IOMMU_DEVICE_GET_INFO => device_info::get_info(&ctx, ptr),
-            IOMMU_IOASID_ALLOC => ioasid::alloc(&ctx, ptr),
-            IOMMU_IOASID_FREE => ioasid::free(&ctx, ptr),
-            IOMMU_MAP_DMA => ioasid::map_dma(&ctx, ptr),
-            IOMMU_UNMAP_DMA => ioasid::unmap_dma(&ctx, ptr),
-            _ => iommufd::ioctl(&ctx, cmd, ptr),
-        }
+        uapi::ioctl(&ctx, cmd, arg)
     }
 
     /// There is nothing to be mapped, which is said as mainline says it.

@@ -5,9 +5,16 @@
 //! Nothing here sees a page.
 
 pub(crate) mod access;
+pub(crate) mod access_handle;
+pub(crate) mod container;
 pub(crate) mod context;
-pub(crate) mod device;
+pub(crate) mod cookies;
+pub(crate) mod device_handle;
 pub(crate) mod group;
+pub(crate) mod group_attach;
+pub(crate) mod groups;
+pub(crate) mod hwpt_ids;
 pub(crate) mod ioas;
 pub(crate) mod registry;
 pub(crate) mod show;
+pub(crate) mod table;

@@ -19,7 +19,7 @@
 use crate::{
     iova::IovaRange,
     kapi::{
-        access::Listener,
+        access_ops::Listener,
         account::{
             Accounting,
             Charge,
@@ -47,9 +47,9 @@ use crate::{
         areas::{
             Areas,
             Conflict,
-            One,
+            RemovedArea,
+            RemovedAreas,
             Spare,
-            Taken,
             Unmap, //
         },
         domains::Domains,
@@ -91,10 +91,10 @@ use kernel::{
     }, //
 };
 
-pub(crate) mod access;
 pub(crate) mod areas;
 pub(crate) mod attach;
 pub(crate) mod charges;
+pub(crate) mod choose;
 pub(crate) mod copy;
 pub(crate) mod cut;
 pub(crate) mod domains;
@@ -105,8 +105,8 @@ pub(crate) mod mapped;
 pub(crate) mod mapping;
 pub(crate) mod memory;
 pub(crate) mod pages;
+pub(crate) mod pin_pages;
 pub(crate) mod pins;
-pub(crate) mod place;
 
 /// As many areas are taken out of the tree before others get their turn.
 const UNMAP_BATCH: usize = 64;
@@ -363,7 +363,7 @@ impl IoPagetable {
         let mut done = 0;
         while done < npages {
             if done > 0 {
-                task::breathe()?;
+                task::resched_killable()?;
                 self.check_alive()?;
             }
             let at = request.source.start().wrapping_add(done << PAGE_SHIFT);
@@ -415,9 +415,9 @@ impl IoPagetable {
         &self,
         domains: &Domains,
         unmap: Unmap,
-        one: One<Mapped>,
+        one: RemovedArea<Mapped>,
     ) -> (Unmapped, Option<Mapping>) {
-        let mut gone = Gone::default();
+        let mut gone = UnmapCount::default();
         let memory = domains.unmap(one, |area, mapping| gone.add(area, mapping));
         (self.end_unmap(unmap, &gone), memory)
     }
@@ -440,15 +440,15 @@ impl IoPagetable {
             }
         };
         drop(space);
-        let mut taken = Taken::new();
+        let mut taken = RemovedAreas::new();
         let mut result = Ok(());
         while unmap.has_more() && result.is_ok() {
             let mut space = self.space.lock();
             space.areas.take(&mut unmap, UNMAP_BATCH, &mut taken);
             drop(space);
-            result = task::breathe();
+            result = task::resched_killable();
         }
-        let mut gone = Gone::default();
+        let mut gone = UnmapCount::default();
         for (area, mapped) in taken.iter() {
             gone.add(area, mapped.mapping());
         }
@@ -460,7 +460,7 @@ impl IoPagetable {
         result.map(|()| Attempt::Done(unmapped))
     }
 
-    fn end_unmap(&self, unmap: Unmap, gone: &Gone) -> Unmapped {
+    fn end_unmap(&self, unmap: Unmap, gone: &UnmapCount) -> Unmapped {
         let mut space = self.space.lock();
         space.usage.subtract(&gone.usage);
         space.areas.end_unmap(unmap);
@@ -521,12 +521,12 @@ impl IoPagetable {
 
 /// What an unmap is about.
 #[derive(Default)]
-struct Gone {
+struct UnmapCount {
     usage: Usage,
     runs: u64,
 }
 
-impl Gone {
+impl UnmapCount {
     #[inline]
     fn add(&mut self, area: IovaRange, mapping: &Mapping) {
         self.usage.add(area, mapping);

@@ -6,7 +6,6 @@
 
 use crate::{
     iova::IovaRange,
-    kapi::domain::Domain,
     sys, //
 };
 use core::ptr::NonNull;
@@ -27,7 +26,6 @@ use kernel::{
         },
         Arc, //
     },
-    types::Opaque,
     warn_on, //
 };
 
@@ -95,7 +93,7 @@ pub(crate) struct OwnedGroup {
     group: IommuGroup,
     /// How many [`OwnedDevice`]s there are.
     devices: Atomic<usize>,
-    /// How many [`Attachment`]s there are.
+    /// How many [`Attachment`](super::attachment::Attachment)s there are.
     attachments: Atomic<usize>,
 }
 
@@ -117,6 +115,20 @@ impl OwnedGroup {
     /// The group itself.
     pub(crate) fn iommu_group(&self) -> &IommuGroup {
         &self.group
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::iommu_group {
+        self.group.0.as_ptr()
+    }
+
+    /// Notes that the group was put on a domain of ours.
+    pub(super) fn count_attachment(&self) {
+        self.attachments.fetch_add(1, Full);
+    }
+
+    /// Undoes [`Self::count_attachment`], when the group is off that domain.
+    pub(super) fn forget_attachment(&self) {
+        self.attachments.fetch_sub(1, Full);
     }
 }
 
@@ -274,6 +286,11 @@ impl OwnedDevice {
         DeviceRef(self.dev.clone())
     }
 
+    /// The device's group.
+    pub(super) fn group(&self) -> &Arc<OwnedGroup> {
+        &self.group
+    }
+
     /// Whether the device's IOMMU can make all its DMA snoop.
     pub(crate) fn can_enforce_snoop(&self) -> bool {
         capable(
@@ -322,25 +339,6 @@ impl OwnedDevice {
         // SAFETY: Device and list are those of the call above.
         unsafe { bindings::iommu_put_resv_regions(self.as_raw(), head) };
         regions
-    }
-
-    /// Puts the device's whole group on `domain`.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`: the domain does not suit this group, another may. Any other errno is final.
-    pub(crate) fn attach(&self, domain: Arc<Domain>) -> Result<Attachment> {
-        let handle = Attachment::new_handle()?;
-        let group = self.group.group.0.as_ptr();
-        // SAFETY: Domain and group are valid; the handle lives until the group is off it.
-        to_result(unsafe { sys::iommu_attach_group_handle(domain.as_raw(), group, handle.get()) })?;
-        self.group.attachments.fetch_add(1, Full);
-        // INVARIANT: Just attached, and counted while this device is there, whose claim holds.
-        Ok(Attachment {
-            group: self.group.clone(),
-            domain,
-            handle,
-        })
     }
 }
 
@@ -394,70 +392,4 @@ unsafe fn collect_regions(head: *const bindings::list_head) -> Result<KVec<Reser
         node = region.list.next;
     }
     Ok(regions)
-}
-
-/// What the core knows an attachment by; a new one for each.
-type AttachHandle = KBox<Opaque<sys::iommu_attach_handle>>;
-
-/// A group on a domain of ours. Dropping this blocks the group's DMA again.
-///
-/// # Invariants
-///
-/// The group is attached to `domain` with `handle`, which it counts, and so its DMA ownership is
-/// claimed.
-pub(crate) struct Attachment {
-    group: Arc<OwnedGroup>,
-    domain: Arc<Domain>,
-    handle: AttachHandle,
-}
-
-// SAFETY: An attachment belongs to no thread; the handle is the core's to look at.
-unsafe impl Send for Attachment {}
-// SAFETY: Through `&Attachment` nothing but the domain, which is `Sync`, can be reached.
-unsafe impl Sync for Attachment {}
-
-impl Attachment {
-    fn new_handle() -> Result<AttachHandle> {
-        Ok(KBox::new(Opaque::zeroed(), GFP_KERNEL_ACCOUNT)?)
-    }
-
-    /// The domain that the group is on.
-    pub(crate) fn domain(&self) -> &Arc<Domain> {
-        &self.domain
-    }
-
-    /// Moves the group to another domain. Its DMA goes through one or the other, and may be
-    /// dropped in between.
-    ///
-    /// # Errors
-    ///
-    /// As [`OwnedDevice::attach`]; the group then is where it was.
-    pub(crate) fn replace(&mut self, domain: Arc<Domain>) -> Result {
-        // Attaching checks this; replacing does not.
-        if !domain.has_driver_of(&self.domain) {
-            return Err(EINVAL);
-        }
-        let handle = Self::new_handle()?;
-        // SAFETY: Group and domain are valid; the handle lives until the group is off the domain.
-        to_result(unsafe {
-            sys::iommu_replace_group_handle(
-                self.group.group.0.as_ptr(),
-                domain.as_raw(),
-                handle.get(),
-            )
-        })?;
-        // INVARIANT: The core has forgotten the old pair and knows the new one.
-        self.domain = domain;
-        self.handle = handle;
-        Ok(())
-    }
-}
-
-impl Drop for Attachment {
-    fn drop(&mut self) {
-        let group = self.group.group.0.as_ptr();
-        // SAFETY: By the type invariant.
-        unsafe { sys::iommu_detach_group_handle(self.domain.as_raw(), group) }
-        self.group.attachments.fetch_sub(1, Full);
-    }
 }

@@ -15,8 +15,8 @@ use crate::{
     iova::IovaRange,
     kapi::{
         dmabuf::{
-            Attachment,
             DmaBuf,
+            DmaBufAttachment,
             Importer, //
         },
         domain::{
@@ -45,39 +45,39 @@ use kernel::{
 /// A part of a BAR. Dropping it takes it out of every domain.
 pub(crate) struct DeviceMemory {
     /// There until this is dropped.
-    attachment: Option<Attachment<Places>>,
-    places: Arc<Places>,
+    attachment: Option<DmaBufAttachment<DomainRanges>>,
+    ranges: Arc<DomainRanges>,
     span: Span,
 }
 
 /// Where a device's memory is mapped; nowhere for ever, once it was taken back.
 #[pin_data]
-struct Places {
+struct DomainRanges {
     #[pin]
-    list: Mutex<Option<KVVec<Place>>>,
+    list: Mutex<Option<KVVec<DomainRange>>>,
     /// Set once, when a domain may still map it somewhere after that.
     is_stuck: AtomicFlag,
 }
 
-struct Place {
+struct DomainRange {
     domain: Arc<Domain>,
     range: IovaRange,
 }
 
-impl Importer for Places {
+impl Importer for DomainRanges {
     fn revoke(&self) {
         let mut list = self.list.lock();
-        for place in list.take().into_iter().flatten() {
-            self.unmap(&place);
+        for entry in list.take().into_iter().flatten() {
+            self.unmap(&entry);
         }
     }
 }
 
-impl Places {
-    fn unmap(&self, place: &Place) {
+impl DomainRanges {
+    fn unmap(&self, entry: &DomainRange) {
         // SAFETY: Only we map and unmap there, with the list locked; this was mapped as a whole.
-        unsafe { place.domain.unmap(iter::once(place.range)) };
-        if place.domain.may_still_map(place.range) {
+        unsafe { entry.domain.unmap(iter::once(entry.range)) };
+        if entry.domain.may_still_map(entry.range) {
             self.is_stuck.store(true, Relaxed);
         }
     }
@@ -89,31 +89,31 @@ impl DeviceMemory {
     /// # Errors
     ///
     /// * `EINVAL`: there are fewer bytes, or they are not made of pages.
-    /// * Those of [`Attachment::new`] and [`Attachment::span`].
+    /// * Those of [`DmaBufAttachment::new`] and [`DmaBufAttachment::span`].
     pub(crate) fn new(dev: &Device, buf: DmaBuf, start: u64, len: u64) -> Result<Self> {
         let is_inside = start.checked_add(len).is_some_and(|end| end <= buf.len());
         if len == 0 || !is_inside {
             return Err(EINVAL);
         }
-        let places = Arc::pin_init(
-            pin_init!(Places {
+        let ranges = Arc::pin_init(
+            pin_init!(DomainRanges {
                 list <- new_mutex!(Some(KVVec::new()), "iommufd_device_memory"),
                 is_stuck: AtomicFlag::new(false),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        let attachment = Attachment::new(buf, dev, places.clone())?;
+        let attachment = DmaBufAttachment::new(buf, dev, ranges.clone())?;
         let span = attachment.span(start, len)?;
         Ok(Self {
             attachment: Some(attachment),
-            places,
+            ranges,
             span,
         })
     }
 
     /// Whether it was taken back.
     pub(crate) fn is_revoked(&self) -> bool {
-        self.places.list.lock().is_none()
+        self.ranges.list.lock().is_none()
     }
 
     /// Maps it into `domain` as `range`, which is the caller's and as long, unless it was taken
@@ -129,11 +129,11 @@ impl DeviceMemory {
         prot: Prot,
         large: bool,
     ) -> Result {
-        let mut list = self.places.list.lock();
+        let mut list = self.ranges.list.lock();
         let Some(list) = &mut *list else {
             return Ok(());
         };
-        let place = Place {
+        let entry = DomainRange {
             domain: domain.clone(),
             range,
         };
@@ -143,17 +143,17 @@ impl DeviceMemory {
         // unmapped, and if that fails, it is kept for good.
         unsafe { domain.map_span(range.first(), self.span, prot, large) }?;
         // There is room.
-        Ok(list.push_within_capacity(place)?)
+        Ok(list.push_within_capacity(entry)?)
     }
 
     /// Takes it out of a domain.
     pub(crate) fn leave(&self, domain: &Domain) {
-        let mut list = self.places.list.lock();
+        let mut list = self.ranges.list.lock();
         let Some(list) = &mut *list else { return };
-        list.retain(|place| {
-            let stays = !core::ptr::eq(&*place.domain, domain);
+        list.retain(|entry| {
+            let stays = !core::ptr::eq(&*entry.domain, domain);
             if !stays {
-                self.places.unmap(place);
+                self.ranges.unmap(entry);
             }
             stays
         });
@@ -162,8 +162,8 @@ impl DeviceMemory {
 
 impl Drop for DeviceMemory {
     fn drop(&mut self) {
-        self.places.revoke();
-        if self.places.is_stuck.load(Relaxed) {
+        self.ranges.revoke();
+        if self.ranges.is_stuck.load(Relaxed) {
             // Devices may still get at it: it stays in use for good.
             core::mem::forget(self.attachment.take());
         }

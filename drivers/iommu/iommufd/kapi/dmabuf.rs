@@ -85,16 +85,16 @@ pub(crate) trait Importer: Send + Sync + 'static {
 /// # Invariants
 ///
 /// `raw` is an attachment to `buf` that is pinned and that this owns; its importer is `_importer`.
-pub(crate) struct Attachment<T: Importer> {
+pub(crate) struct DmaBufAttachment<T: Importer> {
     raw: NonNull<bindings::dma_buf_attachment>,
     buf: DmaBuf,
     _importer: Arc<T>,
 }
 
 // SAFETY: An attachment belongs to no thread.
-unsafe impl<T: Importer> Send for Attachment<T> {}
+unsafe impl<T: Importer> Send for DmaBufAttachment<T> {}
 // SAFETY: As above; its methods take the lock of the dma-buf.
-unsafe impl<T: Importer> Sync for Attachment<T> {}
+unsafe impl<T: Importer> Sync for DmaBufAttachment<T> {}
 
 /// Holds the lock of a dma-buf, under which it is moved and revoked.
 struct Locked<'a>(&'a DmaBuf);
@@ -120,7 +120,7 @@ impl Drop for Locked<'_> {
     }
 }
 
-impl<T: Importer> Attachment<T> {
+impl<T: Importer> DmaBufAttachment<T> {
     const OPS: bindings::dma_buf_attach_ops = bindings::dma_buf_attach_ops {
         allow_peer2peer: true,
         invalidate_mappings: Some(Self::invalidate),
@@ -193,7 +193,7 @@ impl<T: Importer> Attachment<T> {
     }
 }
 
-impl<T: Importer> Drop for Attachment<T> {
+impl<T: Importer> Drop for DmaBufAttachment<T> {
     fn drop(&mut self) {
         {
             let _lock = Locked::new(&self.buf);

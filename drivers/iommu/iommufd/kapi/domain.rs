@@ -204,8 +204,8 @@ impl Domain {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`. Where the architecture needs no such window nothing happens.
-    pub(super) fn set_msi_window(&self, base: u64) -> Result {
+    /// `ENOMEM`. Where the architecture needs no such region nothing happens.
+    pub(super) fn set_sw_msi(&self, base: u64) -> Result {
         // SAFETY: The domain is valid, unmanaged, and has no cookie yet: this is called once.
         match to_result(unsafe { bindings::iommu_get_msi_cookie(self.as_raw(), base) }) {
             Err(e) if e == ENODEV => Ok(()),
@@ -228,7 +228,7 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// No memory is mapped at `iova` in the other domain: it is in a window for doorbells.
+    /// No memory is mapped at `iova` in the other domain: it is in a region for doorbells.
     pub(super) unsafe fn map_doorbell_of(&self, other: &Self, iova: u64) -> Result {
         let Some(doorbell) = other.translate(iova) else {
             return Ok(());

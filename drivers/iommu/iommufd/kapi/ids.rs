@@ -118,11 +118,11 @@ impl<T> IdTable<T> {
     /// # Errors
     ///
     /// `ENOENT`: there is no object, and those of `may_go`, which may not sleep.
-    pub(crate) fn take_out(
+    pub(crate) fn retire(
         &self,
         id: u32,
         may_go: impl FnOnce(&T) -> Result,
-    ) -> Result<TakenOut<'_, T>> {
+    ) -> Result<RetiredId<'_, T>> {
         let locked = self.lock();
         let object = locked.object(id).ok_or(ENOENT)?;
         may_go(object)?;
@@ -130,7 +130,7 @@ impl<T> IdTable<T> {
         // INVARIANT: The reservation is made below.
         locked.replace(id, RESERVED);
         drop(locked);
-        Ok(TakenOut {
+        Ok(RetiredId {
             // SAFETY: It was the table's by the type invariant, and is nobody's by now.
             object: unsafe { KBox::from_raw(entry) },
             reservation: Reservation { table: self, id },
@@ -308,12 +308,12 @@ impl<T> ReservedId<'_, T> {
 }
 
 /// An object that is found by nobody any more. Dropping this drops it, and then makes its id free.
-pub(crate) struct TakenOut<'a, T> {
+pub(crate) struct RetiredId<'a, T> {
     object: KBox<T>,
     reservation: Reservation<'a, T>,
 }
 
-impl<T> TakenOut<'_, T> {
+impl<T> RetiredId<'_, T> {
     /// Has it be found again, under the id that it had.
     pub(crate) fn put_back(self) {
         self.reservation.give_to(self.object);

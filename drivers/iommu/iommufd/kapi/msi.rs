@@ -3,7 +3,7 @@
 //! Message-signalled interrupts where an IOMMU translates them: on Arm, say.
 //!
 //! There, an interrupt is a write to a doorbell, at an address that the IOMMU core chooses when
-//! the interrupt is set up: the next free page of a window that is kept out of the address space.
+//! the interrupt is set up: the next free page of a region that is kept out of the address space.
 //! The device knows that address from then on. So whichever domain it comes to must have the
 //! doorbell at the same place, or the interrupts that are set up get lost.
 
@@ -24,7 +24,7 @@ const TRANSLATED: bool = cfg!(CONFIG_IRQ_MSI_IOMMU);
 
 /// Where a group's devices find the doorbells.
 #[derive(Clone, Copy)]
-pub(crate) enum Window {
+pub(crate) enum SwMsi {
     /// Nothing is known of a place, and none needed.
     None,
     /// Where the core puts them.
@@ -34,7 +34,7 @@ pub(crate) enum Window {
     Hardware(IovaRange),
 }
 
-impl Window {
+impl SwMsi {
     /// Takes a region of a device into account. What hardware has takes precedence.
     pub(crate) fn learn(&mut self, region: &Reserved) {
         *self = match (&*self, region) {
@@ -62,14 +62,14 @@ impl Window {
         };
         if let Some(before) = before {
             for (iova, _) in self.doorbells(Some(before)) {
-                // SAFETY: It is in the window, which is a region that the device has reserved.
+                // SAFETY: It is in a region that the device has reserved.
                 unsafe { domain.map_doorbell_of(before, iova) }?;
                 base = iova.checked_add(PAGE_SIZE as u64).ok_or(ENOSPC)?;
             }
         }
         match self {
             Self::Software(range) if base > range.last() => Err(ENOSPC),
-            _ => domain.set_msi_window(base),
+            _ => domain.set_sw_msi(base),
         }
     }
 
@@ -78,13 +78,13 @@ impl Window {
         &self,
         domain: Option<&'a Domain>,
     ) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-        let window = match self {
+        let region = match self {
             Self::Software(range) if TRANSLATED => Some(*range),
             _ => None,
         };
-        // The core fills the window from its start.
-        window.zip(domain).into_iter().flat_map(|(window, domain)| {
-            (window.first()..=window.last())
+        // The core fills the region from its start.
+        region.zip(domain).into_iter().flat_map(|(region, domain)| {
+            (region.first()..=region.last())
                 .step_by(PAGE_SIZE)
                 .map_while(|iova| Some((iova, domain.translate(iova)?)))
         })

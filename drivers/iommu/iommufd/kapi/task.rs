@@ -15,7 +15,7 @@ use kernel::{
 /// # Errors
 ///
 /// `EINTR` when a fatal signal is pending.
-pub(crate) fn breathe() -> Result {
+pub(crate) fn resched_killable() -> Result {
     resched();
     // SAFETY: Has no preconditions.
     if unsafe { sys::iommufd_fatal_signal_pending() } {

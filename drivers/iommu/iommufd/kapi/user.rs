@@ -159,7 +159,7 @@ pub(crate) fn clear(ptr: UserPtr, offset: usize, end: usize) -> Result {
             return Err(EFAULT);
         }
         next += len;
-        task::breathe()?;
+        task::resched_killable()?;
     }
     Ok(())
 }
@@ -194,7 +194,7 @@ fn check_zeroes(ptr: UserPtr, argsz: usize, known: usize) -> Result {
             0 => return Err(E2BIG),
             errno => return Err(Error::from_errno(errno)),
         }
-        task::breathe()?;
+        task::resched_killable()?;
     }
     Ok(())
 }

@@ -5,18 +5,12 @@
 
 use crate::{
     iova::IovaRange,
-    kapi::access::{
+    kapi::access_ops::{
         Buffer,
         PageSlots,
         UnmapCallback, //
     },
-    objects::{
-        context::{
-            Context,
-            Object, //
-        },
-        ioas::IoasUser, //
-    }, //
+    objects::ioas::IoasUser, //
 };
 use kernel::{
     new_mutex,
@@ -32,17 +26,9 @@ use kernel::{
     warn_on, //
 };
 
-/// An access: what the driver that made it holds. Dropping it detaches.
-pub(crate) struct Access {
-    seat: Arc<Seat>,
-    /// When this is gone, which is last, the driver is not asked any more.
-    callback: UnmapCallback,
-    ctx: Arc<Context>,
-}
-
-/// Where an access is attached.
+/// An access, as it is found.
 #[pin_data]
-pub(crate) struct Seat {
+pub(crate) struct Access {
     id: u32,
     #[pin]
     state: Mutex<State>,
@@ -63,7 +49,26 @@ fn same(one: Option<&IoasUser>, other: Option<&IoasUser>) -> bool {
     }
 }
 
-impl Seat {
+impl Access {
+    /// Makes an access that is not attached.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(id: u32) -> Result<Arc<Self>> {
+        let state = State {
+            ioas: None,
+            unpin: None,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                id,
+                state <- new_mutex!(state, "iommufd_access"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
     /// The id that userspace knows the access by.
     pub(crate) fn id(&self) -> u32 {
         self.id
@@ -93,97 +98,66 @@ impl Seat {
         if let Some(new) = &new {
             // The id is this one's as long as the listener is there.
             new.ioas()
+                .iopt
                 .add_listener(self.id, callback.listener().clone())?;
         }
         if let Some(old) = state.ioas.take() {
             drop(state);
             callback.ask_for_all();
             state = self.state.lock();
-            old.ioas().remove_listener(self.id);
+            old.ioas().iopt.remove_listener(self.id);
         }
         state.unpin = new.clone();
         state.ioas = new;
         Ok(())
     }
-}
 
-impl Access {
-    /// Makes an access that is not attached.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new(ctx: &Arc<Context>, callback: UnmapCallback) -> Result<KBox<Self>> {
-        let room = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let id = ctx.reserve_id()?;
-        let state = State {
-            ioas: None,
-            unpin: None,
-        };
-        let number = id.number();
-        let seat = Arc::pin_init(
-            pin_init!(Seat {
-                id: number,
-                state <- new_mutex!(state, "iommufd_access"),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )?;
-        id.give_to(Object::Access(seat.clone()), None);
-        let access = Self {
-            seat,
-            callback,
-            ctx: ctx.clone(),
-        };
-        Ok(KBox::write(room, access))
-    }
-
-    fn move_to(&self, state: Guard<'_, State, MutexBackend>, new: Option<IoasUser>) -> Result {
-        self.seat.move_to(&self.callback, state, new)
-    }
-
-    /// The id that userspace knows it by.
-    pub(crate) fn id(&self) -> u32 {
-        self.seat.id
-    }
-
-    /// Attaches it to the address space `ioas_id`.
+    /// Attaches it to the address space that `find` finds.
     ///
     /// # Errors
     ///
     /// * `EINVAL`: it is attached already, which the driver should know.
-    /// * `ENOENT`: there is no such address space. `ENOMEM`.
-    /// * `EBUSY`: it is being detached.
-    pub(crate) fn attach(&self, ioas_id: u32) -> Result {
-        let state = self.seat.state.lock();
+    /// * `EBUSY`: it is being detached. `ENOMEM`, and those of `find`.
+    pub(crate) fn attach(
+        &self,
+        callback: &UnmapCallback,
+        find: impl FnOnce() -> Result<IoasUser>,
+    ) -> Result {
+        let state = self.state.lock();
         if warn_on!(state.ioas.is_some()) {
             return Err(EINVAL);
         }
-        let new = self.ctx.use_ioas(&self.ctx.ioas(ioas_id)?)?;
-        self.move_to(state, Some(new))
+        let new = find()?;
+        self.move_to(callback, state, Some(new))
     }
 
-    /// Moves it to the address space `ioas_id`.
+    /// Moves it to the address space that `find` finds.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: it is not attached, or there is no such address space. `EBUSY`, `ENOMEM`.
-    pub(crate) fn replace(&self, ioas_id: u32) -> Result {
-        let state = self.seat.state.lock();
+    /// `ENOENT`: it is not attached. `EBUSY`, `ENOMEM`, and those of `find`.
+    pub(crate) fn replace(
+        &self,
+        callback: &UnmapCallback,
+        find: impl FnOnce() -> Result<IoasUser>,
+    ) -> Result {
+        let state = self.state.lock();
         if state.ioas.is_none() {
             return Err(ENOENT);
         }
-        let new = self.ctx.use_ioas(&self.ctx.ioas(ioas_id)?)?;
-        self.move_to(state, Some(new))
+        let new = find()?;
+        self.move_to(callback, state, Some(new))
     }
 
-    /// Detaches it. What it has pinned is unpinned by then.
-    pub(crate) fn detach(&self) {
-        let state = self.seat.state.lock();
-        if warn_on!(state.ioas.is_none()) {
-            return;
+    /// Detaches it, if it is attached: whether it was. What it has pinned is unpinned by then.
+    pub(crate) fn detach(&self, callback: &UnmapCallback) -> bool {
+        let state = self.state.lock();
+        if state.ioas.is_none() {
+            return false;
         }
         // It fails only while another thread detaches it, which is the driver's fault.
-        warn_on!(self.move_to(state, None).is_err());
+        warn_on!(self.move_to(callback, state, None).is_err());
+        true
     }
 
     /// Pins pages; see [`crate::space::IoPagetable::pin`].
@@ -192,16 +166,16 @@ impl Access {
     ///
     /// Those of that, and `ENOENT` if it is not attached.
     pub(crate) fn pin(&self, range: IovaRange, slots: PageSlots<'_>, write: bool) -> Result {
-        let state = self.seat.state.lock();
+        let state = self.state.lock();
         let user = state.ioas.as_ref().ok_or(ENOENT)?;
-        user.ioas().pin(range, slots, write)
+        user.ioas().iopt.pin(range, slots, write)
     }
 
     /// Undoes a [`Self::pin`] of the same range.
     pub(crate) fn unpin(&self, range: IovaRange) {
-        let state = self.seat.state.lock();
+        let state = self.state.lock();
         match &state.unpin {
-            Some(user) => user.ioas().unpin(range),
+            Some(user) => user.ioas().iopt.unpin(range),
             // The driver has pinned nothing.
             None => {
                 warn_on!(true);
@@ -215,24 +189,8 @@ impl Access {
     ///
     /// Those of that, and `ENOENT` if it is not attached.
     pub(crate) fn copy(&self, range: IovaRange, buffer: Buffer<'_>) -> Result {
-        let state = self.seat.state.lock();
+        let state = self.state.lock();
         let user = state.ioas.as_ref().ok_or(ENOENT)?;
-        user.ioas().copy(range, buffer)
-    }
-}
-
-impl Drop for Access {
-    fn drop(&mut self) {
-        // The id is free when this goes, behind all that is undone.
-        let gone = self.ctx.take_out(&Object::Access(self.seat.clone()));
-        // Nobody else takes accesses out.
-        warn_on!(gone.is_err());
-        let state = self.seat.state.lock();
-        if state.ioas.is_some() {
-            // As in `detach`.
-            warn_on!(self.move_to(state, None).is_err());
-        } else {
-            drop(state);
-        }
+        user.ioas().iopt.copy(range, buffer)
     }
 }

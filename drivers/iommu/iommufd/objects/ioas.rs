@@ -6,7 +6,6 @@ use crate::{
     iova::IovaRange,
     space::IoPagetable, //
 };
-use core::ops::Deref;
 use kernel::{
     prelude::*,
     sync::{
@@ -29,8 +28,9 @@ pub(crate) struct Ioas {
     /// How many groups, domains and accesses use it. Goes up only under the lock of the context's objects, where
     /// freeing looks at it.
     users: Atomic<i32>,
+    /// What is mapped, and where.
     #[pin]
-    table: IoPagetable,
+    pub(crate) iopt: IoPagetable,
 }
 
 impl Ioas {
@@ -44,7 +44,7 @@ impl Ioas {
             pin_init!(Self {
                 id,
                 users: Atomic::new(0),
-                table <- IoPagetable::new(window, enforce_snoop),
+                iopt <- IoPagetable::new(window, enforce_snoop),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -61,21 +61,13 @@ impl Ioas {
     }
 }
 
-impl Deref for Ioas {
-    type Target = IoPagetable;
-
-    fn deref(&self) -> &IoPagetable {
-        &self.table
-    }
-}
-
 /// A use of an address space, which cannot be freed meanwhile.
 pub(crate) struct IoasUser {
     ioas: Arc<Ioas>,
 }
 
 impl IoasUser {
-    /// To be called under the lock that freeing takes; see [`crate::objects::context::Objects::use_ioas`].
+    /// To be called under the lock that freeing takes; see [`crate::objects::table::Objects::use_ioas`].
     pub(crate) fn new(ioas: Arc<Ioas>) -> Self {
         ioas.users.fetch_add(1, Relaxed);
         Self { ioas }

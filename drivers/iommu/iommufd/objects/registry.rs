@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All contexts that there are, for those who may look at them: `debugfs/iommufd/contexts`.
+//! All contexts that there are, for those who may look at them.
 
-use crate::objects::{
-    context::Objects,
-    show, //
-};
 use kernel::{
-    debugfs, fmt, new_mutex,
+    new_mutex,
     prelude::*,
     rbtree::{
         RBTree,
@@ -20,27 +16,30 @@ use kernel::{
     task::Pid,
 };
 
-/// All contexts of the module.
+/// All contexts of the module; what can be seen of each is a `T`.
 #[pin_data]
-pub(crate) struct Registry {
+pub(crate) struct Registry<T> {
     #[pin]
-    list: Mutex<List>,
+    list: Mutex<List<T>>,
 }
 
-struct List {
-    /// By their numbers.
-    entries: RBTree<u64, Entry>,
+struct List<T> {
+    /// By their numbers, each with who opened it.
+    entries: RBTree<u64, (Pid, Arc<T>)>,
     next: u64,
 }
 
-#[derive(Clone)]
-struct Entry {
+/// A context that is listed.
+pub(crate) struct Listed<T> {
+    /// What it is called wherever contexts are shown.
+    pub(crate) number: u64,
     /// The process that opened it, as the initial pid namespace numbers it.
-    owner: Pid,
-    objects: Arc<Objects>,
+    pub(crate) owner: Pid,
+    /// What can be seen of it.
+    pub(crate) content: Arc<T>,
 }
 
-impl Registry {
+impl<T> Registry<T> {
     /// A list without contexts.
     ///
     /// # Errors
@@ -57,52 +56,34 @@ impl Registry {
         )
     }
 
-    /// Makes the file that shows the list.
-    pub(crate) fn debugfs_file<'a>(
-        self: &Arc<Self>,
-        dir: &'a debugfs::Dir,
-    ) -> impl PinInit<debugfs::File<Arc<Self>>> + 'a {
-        dir.read_callback_file(c"contexts", self.clone(), &Self::show)
-    }
-
-    fn show(registry: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = 0;
-        while let Some((number, entry)) = registry.after(last) {
-            writeln!(f, "context:\t{} opened by {}", number, entry.owner)?;
-            show::objects(&entry.objects, f)?;
-            show::areas(&entry.objects, f)?;
-            last = number;
-        }
-        Ok(())
-    }
-
     /// The first context numbered above `number`. One at a time, because showing one takes long.
-    fn after(&self, number: u64) -> Option<(u64, Entry)> {
+    pub(crate) fn after(&self, number: u64) -> Option<Listed<T>> {
         let list = self.list.lock();
         let next = list.entries.cursor_lower_bound(&number.checked_add(1)?)?;
-        let (number, entry) = next.current();
-        Some((*number, entry.clone()))
+        let (number, (owner, content)) = next.current();
+        Some(Listed {
+            number: *number,
+            owner: *owner,
+            content: content.clone(),
+        })
     }
 }
 
-/// A place in the [`Registry`], given up on drop.
-pub(crate) struct Listing {
-    registry: Arc<Registry>,
+/// That a context is listed, until this is dropped.
+pub(crate) struct Listing<T> {
+    registry: Arc<Registry<T>>,
     number: u64,
 }
 
-impl Listing {
-    /// Lists objects as those of the current process.
+impl<T> Listing<T> {
+    /// Lists what can be seen of a context of the current process.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(registry: Arc<Registry>, objects: &Arc<Objects>) -> Result<Self> {
+    pub(crate) fn new(registry: Arc<Registry<T>>, content: &Arc<T>) -> Result<Self> {
         let room = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let entry = Entry {
-            owner: current!().tgid(),
-            objects: objects.clone(),
-        };
+        let entry = (current!().tgid(), content.clone());
         let mut list = registry.list.lock();
         let number = list.next;
         list.next = number.wrapping_add(1);
@@ -117,7 +98,7 @@ impl Listing {
     }
 }
 
-impl Drop for Listing {
+impl<T> Drop for Listing<T> {
     fn drop(&mut self) {
         let removed = self.registry.list.lock().entries.remove_node(&self.number);
         // If it was the last reference, what it held goes here, after the lock.

@@ -7,13 +7,14 @@
 use crate::{
     kapi::task,
     objects::{
-        context::{
-            Context,
+        context::Context,
+        group::Idev,
+        ioas::Ioas,
+        registry::Registry,
+        table::{
             Object,
             Objects, //
-        },
-        group::Idev,
-        ioas::Ioas, //
+        }, //
     }, //
 };
 use kernel::{
@@ -21,7 +22,8 @@ use kernel::{
     page::PAGE_SHIFT,
     prelude::*,
     seq_file::SeqFile,
-    seq_print, //
+    seq_print,
+    sync::Arc, //
 };
 
 /// Lets text be written to a seq_file.
@@ -36,17 +38,33 @@ impl fmt::Write for SeqWriter<'_> {
 
 /// There may be millions of objects and areas: others get their turn, and a fatal signal ends it.
 fn pause() -> fmt::Result {
-    task::breathe().map_err(|_| fmt::Error)
+    task::resched_killable().map_err(|_| fmt::Error)
 }
 
 /// Shows a context to whoever may look at its file.
 pub(crate) fn fdinfo(context: &Context, f: &mut dyn fmt::Write) -> fmt::Result {
     writeln!(f, "context:\t{}", context.number())?;
-    objects(context, f)
+    objects(&context.objects, f)
+}
+
+/// Shows all contexts, with all their areas.
+pub(crate) fn contexts(
+    registry: &Arc<Registry<Objects>>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut last = 0;
+    while let Some(context) = registry.after(last) {
+        let (number, owner) = (context.number, context.owner);
+        writeln!(f, "context:\t{} opened by {}", number, owner)?;
+        objects(&context.content, f)?;
+        areas(&context.content, f)?;
+        last = number;
+    }
+    Ok(())
 }
 
 /// Shows all objects, in the order of their ids.
-pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
+fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
     for object in objects.iter() {
         pause()?;
         match object {
@@ -55,9 +73,9 @@ pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result 
                 writeln!(f, "hwpt:\t{} ioasid {}", hwpt.id(), ioas.id())?;
             }
             Object::Device(idev) => device(&idev, f)?,
-            Object::Access(seat) => match seat.ioasid() {
-                Some(ioasid) => writeln!(f, "access:\t{} ioasid {}", seat.id(), ioasid)?,
-                None => writeln!(f, "access:\t{} detached", seat.id())?,
+            Object::Access(access) => match access.ioasid() {
+                Some(ioasid) => writeln!(f, "access:\t{} ioasid {}", access.id(), ioasid)?,
+                None => writeln!(f, "access:\t{} detached", access.id())?,
             },
         }
     }
@@ -65,9 +83,9 @@ pub(crate) fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result 
 }
 
 fn ioas(ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
-    let window = ioas.window();
-    let usage = ioas.usage();
-    let snoop = if ioas.enforces_snoop() {
+    let window = ioas.iopt.window();
+    let usage = ioas.iopt.usage();
+    let snoop = if ioas.iopt.enforces_snoop() {
         " enforce-snoop"
     } else {
         ""
@@ -104,10 +122,10 @@ fn device(idev: &Idev, f: &mut dyn fmt::Write) -> fmt::Result {
 }
 
 /// Shows all areas of all address spaces.
-pub(crate) fn areas(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
+fn areas(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
     for ioas in objects.spaces() {
         let mut next = Some(0);
-        while let Some(area) = next.and_then(|first| ioas.area_from(first)) {
+        while let Some(area) = next.and_then(|first| ioas.iopt.area_from(first)) {
             pause()?;
             writeln!(
                 f,

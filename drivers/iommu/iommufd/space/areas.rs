@@ -102,7 +102,7 @@ impl Unmaps {
 }
 
 /// What a choice comes across.
-enum Look {
+enum Found {
     /// Nothing that could be chosen.
     Nothing,
     /// An area, or the rest of one, up to this address.
@@ -119,10 +119,10 @@ pub(crate) struct Area<T> {
 }
 
 /// A live area that was taken out.
-pub(crate) struct One<T>(RBTreeNode<u64, Area<T>>);
+pub(crate) struct RemovedArea<T>(RBTreeNode<u64, Area<T>>);
 
 /// Areas that were taken out, in order.
-pub(crate) struct Taken<T>(RBTree<u64, Area<T>>);
+pub(crate) struct RemovedAreas<T>(RBTree<u64, Area<T>>);
 
 /// Why a range cannot be taken, or not be unmapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -251,13 +251,13 @@ impl<T> Areas<T> {
         while *looks > 0 {
             *looks -= 1;
             let seen = match self.look(from, gap.last()) {
-                Look::Nothing => gap.last(),
-                Look::Taken(last) => last,
-                Look::Free(free) if free.last() == gap.last() => {
+                Found::Nothing => gap.last(),
+                Found::Taken(last) => last,
+                Found::Free(free) if free.last() == gap.last() => {
                     from = free.first();
                     break;
                 }
-                Look::Free(free) => {
+                Found::Free(free) => {
                     self.gaps.put(free);
                     if let (true, Some(rest)) =
                         (gaps::has_room(free, len, align), gap.behind(free.last()))
@@ -281,20 +281,20 @@ impl<T> Areas<T> {
     }
 
     /// What is first from `from` to `last`.
-    fn look(&self, from: u64, last: u64) -> Look {
+    fn look(&self, from: u64, last: u64) -> Found {
         let next = self.gaps.next_choosable(from);
         let Some(open) = next.and_then(|next| IovaRange::new(next.first(), next.last().min(last)))
         else {
-            return Look::Nothing;
+            return Found::Nothing;
         };
         let area = self.area_at_or_behind(open.first());
         let before = area.map_or(Some(open), |area| {
             IovaRange::until(open.first(), area.first()).and_then(|free| free.intersection(&open))
         });
         match (before, area) {
-            (Some(free), _) => Look::Free(free),
-            (None, Some(area)) => Look::Taken(area.last()),
-            (None, None) => Look::Nothing,
+            (Some(free), _) => Found::Free(free),
+            (None, Some(area)) => Found::Taken(area.last()),
+            (None, None) => Found::Nothing,
         }
     }
 
@@ -406,7 +406,7 @@ impl<T> Areas<T> {
     /// Begins an unmap of the live area that is all of `range`, if there is one, and takes it out.
     ///
     /// Most unmaps are like that. `None` also if another unmap that is under way has to end first.
-    pub(crate) fn begin_unmap_one(&mut self, range: IovaRange) -> Option<(Unmap, One<T>)> {
+    pub(crate) fn begin_unmap_one(&mut self, range: IovaRange) -> Option<(Unmap, RemovedArea<T>)> {
         if self.is_being_unmapped(range) {
             return None;
         }
@@ -416,7 +416,7 @@ impl<T> Areas<T> {
             return None;
         }
         let number = self.unmaps.add(range)?;
-        let one = One(entry.remove_node());
+        let one = RemovedArea(entry.remove_node());
         self.count -= 1;
         self.gaps.free(range, self.count);
         Some((Unmap { number, rest: None }, one))
@@ -458,7 +458,7 @@ impl<T> Areas<T> {
     }
 
     /// Takes up to `most` live areas out. Their addresses stay taken until the unmap ends.
-    pub(crate) fn take(&mut self, unmap: &mut Unmap, most: usize, taken: &mut Taken<T>) {
+    pub(crate) fn take(&mut self, unmap: &mut Unmap, most: usize, taken: &mut RemovedAreas<T>) {
         for _ in 0..most {
             let Some(rest) = unmap.rest.take() else {
                 return;
@@ -504,8 +504,8 @@ impl<T> Areas<T> {
     }
 
     /// Takes all areas out, for good: maps under way are forgotten.
-    pub(crate) fn take_all(&mut self) -> Taken<T> {
-        Taken(replace(self, Self::new()).tree)
+    pub(crate) fn take_all(&mut self) -> RemovedAreas<T> {
+        RemovedAreas(replace(self, Self::new()).tree)
     }
 
     /// What is in the live areas, in order.
@@ -520,7 +520,7 @@ impl<T> Areas<T> {
     }
 }
 
-impl<T> One<T> {
+impl<T> RemovedArea<T> {
     /// Where it was, and what was mapped: it is there, for the area was live.
     #[inline]
     pub(crate) fn into_area(self) -> Option<(IovaRange, T)> {
@@ -529,7 +529,7 @@ impl<T> One<T> {
     }
 }
 
-impl<T> Taken<T> {
+impl<T> RemovedAreas<T> {
     /// No areas.
     pub(crate) fn new() -> Self {
         Self(RBTree::new())
@@ -676,7 +676,7 @@ mod tests {
     fn unmapping() -> Result {
         let mut areas = mapped(&[(10, 19), (20, 29), (40, 49)])?;
         let all = range(0, u64::MAX)?;
-        let mut taken = Taken::new();
+        let mut taken = RemovedAreas::new();
         let begun = areas.begin_unmap(range(20, 49)?);
         let mut unmap = begun.map_err(|_| EINVAL)?;
         areas.take(&mut unmap, 1, &mut taken);
@@ -707,7 +707,7 @@ mod tests {
         let mut areas = mapped(&[(10, 19)])?;
         assert_eq!(reserve(&mut areas, range(20, 29)?), Ok(()));
         // It is not there yet: it can neither be cut nor taken.
-        let mut taken = Taken::new();
+        let mut taken = RemovedAreas::new();
         let begun = areas.begin_unmap(range(0, 24)?);
         let mut unmap = begun.map_err(|_| EINVAL)?;
         areas.take(&mut unmap, 9, &mut taken);
@@ -899,7 +899,7 @@ mod tests {
     fn unmap_some(areas: &mut Areas<u32>, model: &mut Model, first: u64) -> Result {
         let range = pages(first / 2, 100)?;
         if let Ok(mut unmap) = areas.begin_unmap(range) {
-            let mut taken = Taken::new();
+            let mut taken = RemovedAreas::new();
             while unmap.has_more() {
                 areas.take(&mut unmap, 5, &mut taken);
             }
@@ -917,7 +917,7 @@ mod tests {
         for (first, last) in [(5, 9), (20, 29), (35, 45)] {
             assert_eq!(reserve(&mut areas, range(first, last)?), Ok(()));
         }
-        let mut taken = Taken::new();
+        let mut taken = RemovedAreas::new();
         let begun = areas.begin_unmap(range(7, 39)?);
         let mut unmap = begun.map_err(|_| EINVAL)?;
         for (first, last) in [(5, 9), (20, 29), (35, 45)] {

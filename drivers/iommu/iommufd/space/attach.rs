@@ -11,7 +11,7 @@ use crate::{
             OwnedDevice, //
         },
         domain::Domain,
-        msi::Window,
+        msi::SwMsi,
         rwsem::WriteGuard, //
     },
     space::{
@@ -45,14 +45,14 @@ pub(crate) struct NewHwpt {
 
 /// Which domain a group wants.
 #[derive(Clone)]
-pub(crate) enum Wanted {
+pub(crate) enum WantedHwpt {
     /// One that is there and suits, or else a new one, to be known by this id.
     Any(u32),
     /// This one.
     This(Arc<Hwpt>),
 }
 
-impl Wanted {
+impl WantedHwpt {
     /// Whether whoever wants this would be content with `hwpt`.
     pub(crate) fn suits(&self, hwpt: &Arc<Hwpt>) -> bool {
         match self {
@@ -74,13 +74,13 @@ pub(crate) struct Onto<'a, T> {
 }
 
 /// The domain that a group was put on, and what came of that.
-pub(crate) type Seated<T> = (Arc<Hwpt>, T);
+pub(crate) type OnHwpt<T> = (Arc<Hwpt>, T);
 
 /// What devices need left out of a space.
 struct Regions {
     reserved: KVVec<(DeviceRef, IovaRange)>,
     /// Where they find the doorbells of their interrupts.
-    window: Window,
+    sw_msi: SwMsi,
 }
 
 impl IoPagetable {
@@ -88,8 +88,8 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// As [`Self::admit`].
-    pub(crate) fn admit_one_more(&self, dev: &OwnedDevice) -> Result {
+    /// As [`Self::attach`].
+    pub(crate) fn attach_one_more(&self, dev: &OwnedDevice) -> Result {
         let mut domains = self.write_domains()?;
         let regions = self.regions_of(&domains, &[dev])?;
         domains.reserve_for(&regions.reserved)?;
@@ -106,35 +106,35 @@ impl IoPagetable {
     /// * `EINVAL`: no address would be left, or no domain suits.
     /// * `ENOSPC`: there are too many domains, or no room for the doorbells of interrupts.
     /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
-    pub(crate) fn admit<T>(
+    pub(crate) fn attach<T>(
         &self,
         lead: &OwnedDevice,
         devs: &[&OwnedDevice],
-        wanted: &Wanted,
+        wanted: &WantedHwpt,
         onto: Onto<'_, T>,
-    ) -> Result<Seated<T>> {
+    ) -> Result<OnHwpt<T>> {
         let mut domains = self.write_domains()?;
         let regions = self.regions_of(&domains, devs)?;
         domains.reserve_for(&regions.reserved)?;
-        let seated = self.seat(&mut domains, lead, &regions, wanted, onto)?;
+        let on = self.put_on_hwpt(&mut domains, lead, &regions, wanted, onto)?;
         domains.add_reserved(regions.reserved);
-        Ok(seated)
+        Ok(on)
     }
 
     /// Puts the group of a device that is in this space onto another domain of it.
     ///
     /// # Errors
     ///
-    /// As [`Self::admit`].
-    pub(crate) fn reseat<T>(
+    /// As [`Self::attach`].
+    pub(crate) fn replace<T>(
         &self,
         dev: &OwnedDevice,
-        wanted: &Wanted,
+        wanted: &WantedHwpt,
         onto: Onto<'_, T>,
-    ) -> Result<Seated<T>> {
+    ) -> Result<OnHwpt<T>> {
         let mut domains = self.write_domains()?;
         let regions = Regions::of_resident(dev)?;
-        self.seat(&mut domains, dev, &regions, wanted, onto)
+        self.put_on_hwpt(&mut domains, dev, &regions, wanted, onto)
     }
 
     /// Makes a domain for userspace that `dev` could be attached to, filled with all areas.
@@ -143,14 +143,14 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// As [`Self::admit`], and those of [`Domain::new`] and `hold`.
+    /// As [`Self::attach`], and those of [`Domain::new`] and `hold`.
     pub(crate) fn add_hwpt<T>(
         &self,
         new: NewHwpt,
         dev: &OwnedDevice,
         before: Option<&Domain>,
         hold: impl FnOnce() -> Result<T>,
-    ) -> Result<Seated<T>> {
+    ) -> Result<OnHwpt<T>> {
         let mut domains = self.write_domains()?;
         let regions = Regions::of_resident(dev)?;
         let held = hold()?;
@@ -202,13 +202,13 @@ impl IoPagetable {
         Ok(domains)
     }
 
-    /// What `newcomers` need left out, if nothing is there.
-    fn regions_of(&self, domains: &Domains, newcomers: &[&OwnedDevice]) -> Result<Regions> {
-        let snoops = |newcomer: &&OwnedDevice| newcomer.can_enforce_snoop();
-        if self.enforce_snoop && !newcomers.iter().all(snoops) {
+    /// What `devs` need left out, if nothing is there.
+    fn regions_of(&self, domains: &Domains, devs: &[&OwnedDevice]) -> Result<Regions> {
+        let snoops = |dev: &&OwnedDevice| dev.can_enforce_snoop();
+        if self.enforce_snoop && !devs.iter().all(snoops) {
             return Err(EINVAL);
         }
-        let regions = Regions::of(newcomers)?;
+        let regions = Regions::of(devs)?;
         for (_, range) in &regions.reserved {
             if domains.allowed.overlaps(*range) || self.space.lock().areas.is_taken(*range) {
                 return Err(EADDRINUSE);
@@ -217,25 +217,25 @@ impl IoPagetable {
         Ok(regions)
     }
 
-    fn seat<T>(
+    fn put_on_hwpt<T>(
         &self,
         domains: &mut Domains,
         dev: &OwnedDevice,
         regions: &Regions,
-        wanted: &Wanted,
+        wanted: &WantedHwpt,
         onto: Onto<'_, T>,
-    ) -> Result<Seated<T>> {
+    ) -> Result<OnHwpt<T>> {
         match wanted {
-            Wanted::This(hwpt) => {
+            WantedHwpt::This(hwpt) => {
                 let slot = domains.slot_mut(hwpt)?;
-                if !regions.window.is_alike(slot.domain(), onto.before) {
+                if !regions.sw_msi.is_alike(slot.domain(), onto.before) {
                     return Err(EINVAL);
                 }
                 let put = (onto.put)(slot.domain())?;
                 slot.groups += 1;
                 Ok((hwpt.clone(), put))
             }
-            Wanted::Any(id) => self.choose_domain(domains, dev, regions, *id, onto),
+            WantedHwpt::Any(id) => self.choose_domain(domains, dev, regions, *id, onto),
         }
     }
 
@@ -247,11 +247,11 @@ impl IoPagetable {
         regions: &Regions,
         id: u32,
         onto: Onto<'_, T>,
-    ) -> Result<Seated<T>> {
+    ) -> Result<OnHwpt<T>> {
         let enforces_snoop = dev.can_enforce_snoop();
         for slot in domains.list.iter_mut().filter(|slot| slot.hwpt.is_auto()) {
             if slot.domain().enforces_snoop() != enforces_snoop
-                || !regions.window.is_alike(slot.domain(), onto.before)
+                || !regions.sw_msi.is_alike(slot.domain(), onto.before)
             {
                 continue;
             }
@@ -298,7 +298,7 @@ impl IoPagetable {
         let hwpt = Hwpt::new(new.id, Domain::new(dev, new.flags)?, new.kind)?;
         let domain = hwpt.domain();
         self.check_domain(domains, domain, &regions.reserved)?;
-        regions.window.set_up(domain, before)?;
+        regions.sw_msi.set_up(domain, before)?;
         domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
         domains.fill(domain, &self.space.lock().areas)?;
         Ok(hwpt)
@@ -332,11 +332,11 @@ impl IoPagetable {
         mapped::empty(domain, &self.space.lock().areas);
     }
 
-    /// Undoes [`Self::admit`] for devices that are blocked, or in another space, by now.
+    /// Undoes [`Self::attach`] for devices that are blocked, or in another space, by now.
     ///
     /// `off` is the domain that the group was on, if the group goes as a whole. If that domain goes
     /// with it, `retire` sees to it first that nobody finds it, and may not wait.
-    pub(crate) fn dismiss(
+    pub(crate) fn detach(
         &self,
         is_leaving: impl Fn(&DeviceRef) -> bool,
         off: Option<Arc<Hwpt>>,
@@ -405,16 +405,16 @@ impl Regions {
         })
     }
 
-    fn of(newcomers: &[&OwnedDevice]) -> Result<Self> {
+    fn of(devs: &[&OwnedDevice]) -> Result<Self> {
         let mut reserved = KVVec::new();
-        let mut window = Window::None;
-        for newcomer in newcomers {
-            for region in newcomer.reserved_regions()? {
-                window.learn(&region);
-                reserved.push((newcomer.device(), region.range()), GFP_KERNEL_ACCOUNT)?;
+        let mut sw_msi = SwMsi::None;
+        for dev in devs {
+            for region in dev.reserved_regions()? {
+                sw_msi.learn(&region);
+                reserved.push((dev.device(), region.range()), GFP_KERNEL_ACCOUNT)?;
             }
         }
-        Ok(Self { reserved, window })
+        Ok(Self { reserved, sw_msi })
     }
 }
 

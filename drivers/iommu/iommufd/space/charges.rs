@@ -24,7 +24,7 @@ impl IoPagetable {
         let _domains = self.domains.write_killable()?;
         let mut space = self.space.lock();
         for mapped in space.areas.contents_mut() {
-            task::breathe()?;
+            task::resched_killable()?;
             mapped.each_charge(&mut |charge| takeover.note(charge))?;
         }
         Ok(())

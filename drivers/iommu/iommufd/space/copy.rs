@@ -4,7 +4,7 @@
 //! long as it is mapped anywhere.
 
 use super::{
-    place::Place,
+    choose::WantedIova,
     IoPagetable, //
 };
 use crate::{
@@ -73,7 +73,7 @@ impl IoPagetable {
         let mut list = KVVec::new();
         let mut rest = Some(range);
         while let Some(todo) = rest {
-            task::breathe()?;
+            task::resched_killable()?;
             let (piece, held) = self.share(todo, SharedRoom::new()?)?;
             // Without a lock: memory may have to be cut.
             let part = held.into_part()?;
@@ -112,7 +112,7 @@ impl IoPagetable {
     pub(crate) fn map_parts(
         &self,
         parts: Parts,
-        place: Place,
+        wanted: WantedIova,
         prot: Prot,
     ) -> Result<(IovaRange, u64)> {
         let checked = parts.check(prot);
@@ -130,7 +130,7 @@ impl IoPagetable {
         }
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
-        let range = self.reserve_copies(&domains, &place, &mut copied, spares, checked)?;
+        let range = self.reserve_copies(&domains, &wanted, &mut copied, spares, checked)?;
         let runs = copied.iter().map(|copy| copy.mapping.run_count()).sum();
         self.enter(domains, copied)?;
         Ok((range, runs))
@@ -141,12 +141,12 @@ impl IoPagetable {
     fn reserve_copies(
         &self,
         domains: &Domains,
-        place: &Place,
+        wanted: &WantedIova,
         copied: &mut [Entry],
         spares: KVVec<Spare<Mapped>>,
         checked: Result,
     ) -> Result<IovaRange> {
-        let (mut space, range) = self.find(domains, place)?;
+        let (mut space, range) = self.find(domains, wanted)?;
         checked?;
         for copy in copied.iter_mut() {
             let first = range.first().wrapping_add(copy.area.first());

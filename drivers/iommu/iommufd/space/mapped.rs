@@ -29,8 +29,8 @@ use crate::{
     space::{
         areas::{
             Areas,
-            One,
-            Taken, //
+            RemovedArea,
+            RemovedAreas, //
         },
         domains::Domains,
         mapping::{
@@ -122,7 +122,7 @@ impl Mapped {
 }
 
 /// What was mapped in areas, and is not any more. Dropping it unpins and uncharges.
-pub(crate) struct Released(Taken<Mapped>);
+pub(crate) struct Released(RemovedAreas<Mapped>);
 
 impl Drop for Released {
     fn drop(&mut self) {
@@ -138,7 +138,7 @@ impl Domains {
     #[inline]
     pub(crate) fn unmap(
         &self,
-        one: One<Mapped>,
+        one: RemovedArea<Mapped>,
         look: impl FnOnce(IovaRange, &Mapping),
     ) -> Option<Mapping> {
         let (area, mapped) = one.into_area()?;
@@ -148,7 +148,7 @@ impl Domains {
     }
 
     /// As [`Self::unmap`], for any number of areas.
-    pub(crate) fn unmap_all(&self, mut taken: Taken<Mapped>) -> Released {
+    pub(crate) fn unmap_all(&self, mut taken: RemovedAreas<Mapped>) -> Released {
         self.unmap_from_all(|domain| leave_all(taken.iter(), domain));
         if self.may_still_map(IovaRange::ALL) {
             for (area, mapped) in taken.drain() {
@@ -259,7 +259,7 @@ impl Domains {
     /// Those of [`Domain::map`]. `EINTR`: a fatal signal.
     pub(crate) fn fill(&self, domain: &Arc<Domain>, areas: &Areas<Mapped>) -> Result {
         for (done, (area, mapped)) in areas.live().enumerate() {
-            let entered = task::breathe();
+            let entered = task::resched_killable();
             let entered = entered.and_then(|()| self.enter(domain, area, mapped.mapping()));
             if entered.is_err() {
                 // SAFETY: As in `unmap_from_all`.
@@ -335,7 +335,7 @@ impl Entered {
 pub(crate) fn enter(domains: &Domains, entries: KVVec<Entry>) -> Result<Entered, NotEntered> {
     let entries = ManuallyDrop::new(entries);
     for (done, entry) in entries.iter().enumerate() {
-        let entered = task::breathe();
+        let entered = task::resched_killable();
         let entered = entered.and_then(|()| domains.enter_all(entry.area, &entry.mapping));
         if let Err(error) = entered {
             domains.unmap_from_all(|domain| {

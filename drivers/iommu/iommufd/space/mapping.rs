@@ -8,7 +8,7 @@
 use crate::{
     iova::IovaRange,
     kapi::{
-        access::{
+        access_ops::{
             Buffer,
             PageSlots, //
         },

@@ -74,11 +74,13 @@ pub(crate) fn ioctl(ctx: &Context, cmd: u32, arg: usize) -> Result<isize> {
 
 fn check_extension(ctx: &Context, extension: u32) -> Result<isize> {
     Ok(match extension {
-        VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU | VFIO_UNMAP_ALL => isize::from(!ctx.is_no_iommu()),
+        VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU | VFIO_UNMAP_ALL => {
+            isize::from(!ctx.container.is_no_iommu())
+        }
         VFIO_NOIOMMU_IOMMU => isize::from(cfg!(CONFIG_VFIO_NOIOMMU)),
         VFIO_DMA_CC_IOMMU => {
-            let ioas = ctx.container_ioas()?;
-            isize::from(ioas.all_enforce_snoop()?)
+            let ioas = ctx.container.ioas()?;
+            isize::from(ioas.iopt.all_enforce_snoop()?)
         }
         _ => 0,
     })
@@ -86,15 +88,15 @@ fn check_extension(ctx: &Context, extension: u32) -> Result<isize> {
 
 fn set_iommu(ctx: &Context, kind: u32) -> Result<isize> {
     match kind {
-        VFIO_NOIOMMU_IOMMU if ctx.is_no_iommu() => {
+        VFIO_NOIOMMU_IOMMU if ctx.container.is_no_iommu() => {
             if !task::may_do_raw_io() {
                 return Err(EPERM);
             }
         }
-        VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU if !ctx.is_no_iommu() => {
-            let ioas = ctx.container_ioas()?;
+        VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU if !ctx.container.is_no_iommu() => {
+            let ioas = ctx.container.ioas()?;
             if kind == VFIO_TYPE1_IOMMU {
-                ioas.set_large_pages(false)?;
+                ioas.iopt.set_large_pages(false)?;
             }
         }
         _ => return Err(EINVAL),
@@ -107,7 +109,7 @@ fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if cmd.is_short() || cmd.flags & !VfioMap::ACCESS != 0 {
         return Err(EINVAL);
     }
-    let ioas = ctx.container_ioas()?;
+    let ioas = ctx.container.ioas()?;
     if cmd.flags & VfioMap::ACCESS == 0 {
         return Err(EINVAL);
     }
@@ -129,7 +131,7 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if cmd.is_short() || cmd.flags & !VFIO_DMA_UNMAP_FLAG_ALL != 0 {
         return Err(EINVAL);
     }
-    let ioas = ctx.container_ioas()?;
+    let ioas = ctx.container.ioas()?;
     let range = if cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL == 0 {
         match IovaRange::with_len(cmd.iova, cmd.size) {
             Ok(range) => range,
@@ -146,14 +148,14 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     // What cannot be written to should fail before anything is cut, not after.
     user::write_u64(arg, SIZE, cmd.size)?;
     let all = cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0;
-    if !all && !ioas.large_pages()? {
+    if !all && !ioas.iopt.large_pages()? {
         // This is type1 without v2.
-        ioas.cut_at_ends(range)?;
+        ioas.iopt.cut_at_ends(range)?;
     }
     // What was unmapped is said in any case, even if it was nothing.
     user::write_u64(arg, SIZE, 0)?;
     let unmapped = trace::unmap(ioas.id(), cmd.iova, cmd.size, || {
-        ioas.unmap(range).map_err(|e| match e {
+        ioas.iopt.unmap(range).map_err(|e| match e {
             // An end of the range cuts an area.
             e if e == EINVAL => ENOENT,
             e => e,
@@ -169,13 +171,13 @@ fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     if (argsz as usize) < MIN {
         return Err(EINVAL);
     }
-    let ioas = ctx.container_ioas()?;
+    let ioas = ctx.container.ioas()?;
     let chain = capabilities(&ioas)?;
     let needed = size_of::<VfioInfo>() + chain.len();
     let mut info = VfioInfo {
         argsz: u32::try_from(needed).map_err(|_| EOVERFLOW)?,
         flags: VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS,
-        iova_pgsizes: ioas.pgsizes()?,
+        iova_pgsizes: ioas.iopt.pgsizes()?,
         cap_offset: 0,
         pad: 0,
     };
@@ -191,7 +193,7 @@ fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
 
 /// The chain of capabilities: how many mappings there may be, and where.
 fn capabilities(ioas: &Ioas) -> Result<KVec<u8>> {
-    let ranges = ioas.usable_ranges()?;
+    let ranges = ioas.iopt.usable_ranges()?;
     let avail = CapDmaAvail {
         id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL as u16,
         version: 1,

@@ -31,15 +31,17 @@ struct Abilities {
 /// `IOMMU_DEVICE_GET_INFO`.
 pub(crate) fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let mut info: DeviceInfo = user::read_known(arg)?;
-    let idev = ctx.device_by_cookie(info.dev_cookie)?;
-    let abilities = idev.group().with_device(&idev, |dev, seat| match seat {
-        Some(seat) => Abilities::of(dev, seat.domain(), seat.ioas().usable_ranges()?),
-        None => {
-            let domain = Domain::new(dev, 0)?;
-            let ranges = own_ranges(dev, &domain)?;
-            Abilities::of(dev, &domain, ranges)
-        }
-    })?;
+    let idev = ctx.cookies.device(&ctx.objects, info.dev_cookie)?;
+    let abilities = idev
+        .group()
+        .with_device(&idev, |dev, attached| match attached {
+            Some(there) => Abilities::of(dev, there.domain(), there.ioas().iopt.usable_ranges()?),
+            None => {
+                let domain = Domain::new(dev, 0)?;
+                let ranges = own_ranges(dev, &domain)?;
+                Abilities::of(dev, &domain, ranges)
+            }
+        })?;
     let chain = abilities.capabilities()?;
     abilities.describe(&mut info);
     let needed = size_of::<DeviceInfo>() + chain.len();

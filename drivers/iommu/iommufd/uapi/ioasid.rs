@@ -10,11 +10,9 @@ use crate::{
         user, //
     },
     objects::{
-        context::{
-            Context,
-            Object, //
-        },
-        ioas::Ioas, //
+        context::Context,
+        ioas::Ioas,
+        table::Object, //
     },
     space::{
         MapRequest,
@@ -50,11 +48,11 @@ pub(crate) fn alloc(ctx: &Context, arg: UserPtr) -> Result<isize> {
         iova_window(&cmd)?
     };
     let enforce_snoop = cmd.flags & IOMMU_IOASID_ENFORCE_SNOOP != 0;
-    let id = ctx.reserve_id()?;
+    let id = ctx.objects.reserve_id()?;
     let number = id.number();
     let ioas = Ioas::new(number, window, enforce_snoop)?;
     id.give_to(Object::Ioas(ioas), None);
-    ctx.note_ioasids();
+    ctx.container.note_ioasids();
     Ok(number as isize)
 }
 
@@ -70,7 +68,7 @@ fn iova_window(cmd: &IoasidAlloc) -> Result<IovaRange> {
 /// `IOMMU_IOASID_FREE`: `arg` points to the id.
 pub(crate) fn free(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let id = ioasid(user::read(arg)?)?;
-    ctx.free_ioas(ctx.ioas(id)?)?;
+    ctx.free_ioas(ctx.objects.ioas(id)?)?;
     Ok(0)
 }
 
@@ -79,7 +77,7 @@ fn op_target(ctx: &Context, op: &DmaOp) -> Result<Arc<Ioas>> {
     if op.flags != 0 || op.padding != 0 {
         return Err(EINVAL);
     }
-    ctx.ioas(ioasid(op.ioasid)?)
+    ctx.objects.ioas(ioasid(op.ioasid)?)
 }
 
 /// `IOMMU_MAP_DMA`, in type1v2's order of checks.
@@ -102,7 +100,9 @@ pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
         prot: map.prot(),
         accounting: ctx.accounting(),
     };
-    trace::map(ioas.id(), map.iova, map.size, || ioas.map(range, &request))?;
+    trace::map(ioas.id(), map.iova, map.size, || {
+        ioas.iopt.map(range, &request)
+    })?;
     Ok(0)
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let range = unmap_range(&unmap)?;
     // What cannot be written to should fail before anything is unmapped, not after.
     user::write_u64(arg, SIZE, unmap.size)?;
-    let unmapped = trace::unmap(ioas.id(), unmap.iova, unmap.size, || ioas.unmap(range))?;
+    let unmapped = trace::unmap(ioas.id(), unmap.iova, unmap.size, || ioas.iopt.unmap(range))?;
     user::write_u64(arg, SIZE, unmapped.bytes)?;
     Ok(0)
 }
@@ -153,5 +153,5 @@ pub(crate) fn check_extension(ctx: &Context, arg: usize) -> isize {
             | IOMMU_EXT_MULTIDEV_GROUP
             | IOMMU_EXT_IOVA_WINDOW
     );
-    isize::from(known && (asked != number || ctx.takes_plain_extensions()))
+    isize::from(known && (asked != number || ctx.container.takes_plain_extensions()))
 }

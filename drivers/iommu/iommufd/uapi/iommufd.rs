@@ -83,13 +83,13 @@ fn serve<T: Command>(ctx: &Context, arg: UserPtr) -> Result<isize> {
     Ok(0)
 }
 
-/// Serves the call `cmd`.
+/// Serves the call `cmd`, if there is such a call.
 ///
 /// # Errors
 ///
-/// `ENOTTY`: there is no such call; and those of the call.
-pub(crate) fn ioctl(ctx: &Context, cmd: u32, arg: UserPtr) -> Result<isize> {
-    match cmd {
+/// Those of the call.
+pub(super) fn ioctl(ctx: &Context, cmd: u32, arg: UserPtr) -> Option<Result<isize>> {
+    Some(match cmd {
         Destroy::NR => serve::<Destroy>(ctx, arg),
         IoasAlloc::NR => serve::<IoasAlloc>(ctx, arg),
         IoasAllowIovas::NR => serve::<IoasAllowIovas>(ctx, arg),
@@ -112,6 +112,6 @@ pub(crate) fn ioctl(ctx: &Context, cmd: u32, arg: UserPtr) -> Result<isize> {
         VeventqAlloc::NR => serve::<VeventqAlloc>(ctx, arg),
         HwQueueAlloc::NR => serve::<HwQueueAlloc>(ctx, arg),
         IoasNoiommuGetPa::NR => serve::<IoasNoiommuGetPa>(ctx, arg),
-        _ => super::container::ioctl(ctx, cmd, arg.as_const_ptr().addr()),
-    }
+        _ => return None,
+    })
 }

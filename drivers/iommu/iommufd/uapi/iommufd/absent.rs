@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     iova::IovaRange,
-    objects::context::{
-        Context,
-        Object, //
+    objects::{
+        context::Context,
+        table::Object, //
     }, //
 };
 use core::mem::offset_of;
@@ -25,7 +25,7 @@ use kernel::{
 const MOST: u32 = 1 << 19;
 
 fn check_hwpt(ctx: &Context, id: u32) -> Result {
-    match ctx.get(id) {
+    match ctx.objects.get(id) {
         Some(Object::Hwpt(..)) => Ok(()),
         _ => Err(ENOENT),
     }
@@ -69,7 +69,7 @@ impl Command for HwptInvalidate {
             Err(EINVAL)
         } else {
             // Only nested domains are invalidated.
-            ctx.get(self.hwpt_id).ok_or(ENOENT).and(Err(EINVAL))
+            ctx.objects.get(self.hwpt_id).ok_or(ENOENT).and(Err(EINVAL))
         };
         // How many were done is said in any case.
         reply.write_u32(offset_of!(Self, entry_num), 0)?;
@@ -86,7 +86,7 @@ impl Command for FaultAlloc {
 impl Command for ViommuAlloc {
     fn run(self, ctx: &Context, _reply: &Reply) -> Result {
         if self.flags == 0 && self.type_ != 0 {
-            ctx.device(self.dev_id)?;
+            ctx.objects.device(self.dev_id)?;
         }
         Err(EOPNOTSUPP)
     }

@@ -10,15 +10,13 @@ use super::{
 use crate::{
     kapi::user,
     objects::{
-        context::{
-            Context,
-            Object, //
-        },
+        context::Context,
         group::Idev,
         ioas::{
             Ioas,
             IoasUser, //
-        }, //
+        },
+        table::Object, //
     },
     space::{
         attach::NewHwpt,
@@ -73,7 +71,8 @@ impl HwptAlloc {
             }
             let seat = seat.filter(|_| dev.has_interrupts());
             let before = seat.map(|seat| &**seat.domain());
-            ioas.add_hwpt(new, dev, before, || ctx.use_ioas(ioas))
+            ioas.iopt
+                .add_hwpt(new, dev, before, || ctx.objects.use_ioas(ioas))
         })
     }
 
@@ -106,18 +105,18 @@ impl Command for HwptAlloc {
         if (self.data_type == 0) != (self.data_len == 0) {
             return Err(EINVAL);
         }
-        let idev = ctx.device(self.dev_id)?;
-        let ioas = match ctx.get(self.pt_id) {
+        let idev = ctx.objects.device(self.dev_id)?;
+        let ioas = match ctx.objects.get(self.pt_id) {
             Some(Object::Ioas(ioas)) => ioas,
             Some(Object::Hwpt(parent, _)) => return self.refuse_nested(&idev, &parent),
             Some(Object::Device(_) | Object::Access(_)) | None => return Err(EINVAL),
         };
         self.check_for_paging()?;
-        let id = ctx.reserve_id()?;
+        let id = ctx.objects.reserve_id()?;
         self.out_hwpt_id = id.number();
         let (hwpt, user) = self.add_to(ctx, &ioas, &idev)?;
         // Nobody else knows of it until it has its id.
-        let undo = ScopeGuard::new(|| ioas.withdraw_hwpt(&hwpt));
+        let undo = ScopeGuard::new(|| ioas.iopt.withdraw_hwpt(&hwpt));
         if self.flags & IOMMU_HWPT_FAULT_ID_VALID != 0 {
             // There are no fault queues, so there is none of that id.
             return Err(ENOENT);
@@ -137,7 +136,7 @@ impl Command for HwInfo {
         if self.flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE == 0 {
             self.data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
         }
-        let idev = ctx.device(self.dev_id)?;
+        let idev = ctx.objects.device(self.dev_id)?;
         let (info, has_ats) = idev.group().with_device(&idev, |dev, _| {
             Ok((
                 dev.iommu_info(self.data_type)?,

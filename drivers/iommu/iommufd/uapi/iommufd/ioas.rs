@@ -14,11 +14,9 @@ use crate::{
         user, //
     },
     objects::{
-        context::{
-            Context,
-            Object, //
-        },
-        ioas::Ioas, //
+        context::Context,
+        ioas::Ioas,
+        table::Object, //
     },
     space::domains::Allowed, //
 };
@@ -40,7 +38,7 @@ impl Command for IoasAlloc {
         if self.flags != 0 {
             return Err(EOPNOTSUPP);
         }
-        let id = ctx.reserve_id()?;
+        let id = ctx.objects.reserve_id()?;
         let ioas = Ioas::new(id.number(), IovaRange::ALL, false)?;
         self.out_ioas_id = id.number();
         reply.write(&self)?;
@@ -60,7 +58,7 @@ impl Command for IoasIovaRanges {
         if self.__reserved != 0 {
             return Err(EOPNOTSUPP);
         }
-        let ranges = ctx.ioas(self.ioas_id)?.usable_ranges()?;
+        let ranges = ctx.objects.ioas(self.ioas_id)?.iopt.usable_ranges()?;
         let room = self.num_iovas as usize;
         for (index, range) in ranges.iter().enumerate().take(room) {
             let range = UserRange {
@@ -84,16 +82,16 @@ impl Command for IoasAllowIovas {
         if self.__reserved != 0 {
             return Err(EOPNOTSUPP);
         }
-        let ioas = ctx.ioas(self.ioas_id)?;
+        let ioas = ctx.objects.ioas(self.ioas_id)?;
         let mut allowed = Allowed::new();
         for index in 0..self.num_iovas as usize {
-            task::breathe()?;
+            task::resched_killable()?;
             let range: UserRange = user::read(element(self.allowed_iovas, index))?;
             if range.start >= range.last {
                 return Err(EINVAL);
             }
             allowed.add(IovaRange::new(range.start, range.last).ok_or(EINVAL)?)?;
         }
-        ioas.set_allowed(allowed)
+        ioas.iopt.set_allowed(allowed)
     }
 }

@@ -21,8 +21,8 @@ use crate::{
         ioas::Ioas, //
     },
     space::{
+        choose::WantedIova,
         gaps::MOST_ALIGN,
-        place::Place,
         MapRequest,
         Source, //
     }, //
@@ -71,7 +71,7 @@ fn fixed(flags: u32, iova: u64) -> Option<u64> {
 /// # Errors
 ///
 /// `EINVAL`: alignment, or far too long; `EOVERFLOW`: too long.
-fn place(iova: Option<u64>, len: u64, source: u64) -> Result<Place> {
+fn wanted_iova(iova: Option<u64>, len: u64, source: u64) -> Result<WantedIova> {
     if len % PAGE != 0 || len == 0 || len > u64::MAX - PAGE {
         return Err(EINVAL);
     }
@@ -79,7 +79,7 @@ fn place(iova: Option<u64>, len: u64, source: u64) -> Result<Place> {
         if iova % PAGE != 0 {
             return Err(EINVAL);
         }
-        return Ok(Place::At(IovaRange::with_len(iova, len)?));
+        return Ok(WantedIova::Fixed(IovaRange::with_len(iova, len)?));
     }
     if len >= u64::MAX / 2 {
         return Err(EOVERFLOW);
@@ -92,14 +92,14 @@ fn place(iova: Option<u64>, len: u64, source: u64) -> Result<Place> {
     if align < PAGE {
         return Err(EINVAL);
     }
-    Ok(Place::Anywhere { len, align })
+    Ok(WantedIova::Any { len, align })
 }
 
 /// Tells userspace where something was mapped, or unmaps it again.
 fn tell(reply: &Reply, offset: usize, ioas: &Ioas, range: IovaRange) -> Result {
     let told = reply.write_u64(offset, range.first());
     if told.is_err() {
-        ioas.unmap(range)?;
+        ioas.iopt.unmap(range)?;
     }
     told
 }
@@ -116,14 +116,14 @@ pub(crate) struct Map<'a> {
 
 /// Maps memory of the current process or of a file, and says where.
 pub(crate) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange> {
-    let place = place(map.iova, map.length, map.source.start())?;
+    let wanted = wanted_iova(map.iova, map.length, map.source.start())?;
     let request = MapRequest {
         source: map.source,
         prot: map.prot,
         accounting: ctx.accounting(),
     };
     trace::map_somewhere(map.ioas_id, map.iova, map.length, || {
-        ioas.map_at(place, &request)
+        ioas.iopt.map_at(wanted, &request)
     })
 }
 
@@ -133,7 +133,7 @@ impl Command for IoasMap {
             return Err(EOPNOTSUPP);
         }
         let prot = prot(self.flags, &[self.iova, self.length])?;
-        let ioas = ctx.ioas(self.ioas_id)?;
+        let ioas = ctx.objects.ioas(self.ioas_id)?;
         self.user_va.checked_add(self.length).ok_or(EOVERFLOW)?;
         let wanted = Map {
             ioas_id: self.ioas_id,
@@ -150,15 +150,15 @@ impl Command for IoasMap {
 impl Command for IoasMapFile {
     fn run(self, ctx: &Context, reply: &Reply) -> Result {
         let prot = prot(self.flags, &[self.iova, self.length])?;
-        let ioas = ctx.ioas(self.ioas_id)?;
+        let ioas = ctx.objects.ioas(self.ioas_id)?;
         IovaRange::with_len(self.start, self.length)?;
         if let Some(buf) = DmaBuf::of_fd(self.fd) {
             buf.check_access(prot.write)?;
             let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
             let iova = fixed(self.flags, self.iova);
-            let place = place(iova, self.length, self.start)?;
+            let wanted = wanted_iova(iova, self.length, self.start)?;
             let range = trace::map_somewhere(self.ioas_id, iova, self.length, || {
-                ioas.map_device(place, memory, prot)
+                ioas.iopt.map_device(wanted, memory, prot)
             })?;
             return tell(reply, offset_of!(Self, iova), &ioas, range);
         }
@@ -180,15 +180,15 @@ impl Command for IoasMapFile {
 impl Command for IoasCopy {
     fn run(self, ctx: &Context, reply: &Reply) -> Result {
         let prot = prot(self.flags, &[self.length, self.src_iova, self.dst_iova])?;
-        let from = ctx.ioas(self.src_ioas_id)?;
+        let from = ctx.objects.ioas(self.src_ioas_id)?;
         let source = IovaRange::with_len(self.src_iova, self.length)?;
         let _charges = ctx.hold_charges()?;
-        let parts = from.parts(source)?;
-        let to = ctx.ioas(self.dst_ioas_id)?;
+        let parts = from.iopt.parts(source)?;
+        let to = ctx.objects.ioas(self.dst_ioas_id)?;
         let iova = fixed(self.flags, self.dst_iova);
-        let place = place(iova, self.length, self.src_iova)?;
+        let wanted = wanted_iova(iova, self.length, self.src_iova)?;
         let range = trace::map_somewhere(self.dst_ioas_id, iova, self.length, || {
-            to.map_parts(parts, place, prot)
+            to.iopt.map_parts(parts, wanted, prot)
         })?;
         tell(reply, offset_of!(Self, dst_iova), &to, range)
     }
@@ -197,7 +197,7 @@ impl Command for IoasCopy {
 impl Command for IoasUnmap {
     fn run(self, ctx: &Context, reply: &Reply) -> Result {
         const LENGTH: usize = offset_of!(IoasUnmap, length);
-        let ioas = ctx.ioas(self.ioas_id)?;
+        let ioas = ctx.objects.ioas(self.ioas_id)?;
         let all = self.iova == 0 && self.length == u64::MAX;
         let range = if all {
             IovaRange::ALL
@@ -209,7 +209,7 @@ impl Command for IoasUnmap {
         // What cannot be written to should fail before anything is unmapped, not after.
         reply.write_u64(LENGTH, self.length)?;
         let unmapped = trace::unmap(self.ioas_id, self.iova, self.length, || {
-            match ioas.unmap(range) {
+            match ioas.iopt.unmap(range) {
                 // An end of the range cuts an area.
                 Err(e) if e == EINVAL => Err(ENOENT),
                 Ok(unmapped) if unmapped.bytes == 0 && !all => Err(ENOENT),

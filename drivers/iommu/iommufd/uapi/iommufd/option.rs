@@ -43,13 +43,13 @@ impl GetOption {
 
     /// Whether the domains of an address space use large pages.
     fn huge_pages(&mut self, ctx: &Context) -> Result {
-        let ioas = ctx.ioas(self.object_id)?;
+        let ioas = ctx.objects.ioas(self.object_id)?;
         match (u32::from(self.op), self.val64) {
             (IOMMU_OPTION_OP_GET, _) => {
-                self.val64 = u64::from(ioas.large_pages()?);
+                self.val64 = u64::from(ioas.iopt.large_pages()?);
                 Ok(())
             }
-            (IOMMU_OPTION_OP_SET, wanted @ (0 | 1)) => ioas.set_large_pages(wanted == 1),
+            (IOMMU_OPTION_OP_SET, wanted @ (0 | 1)) => ioas.iopt.set_large_pages(wanted == 1),
             (IOMMU_OPTION_OP_SET, _) => Err(EINVAL),
             _ => Err(EOPNOTSUPP),
         }
@@ -81,14 +81,14 @@ impl Command for VfioIoas {
         }
         match u32::from(self.op) {
             IOMMU_VFIO_IOAS_GET => {
-                self.ioas_id = ctx.container_ioas()?.id();
+                self.ioas_id = ctx.container.ioas()?.id();
                 reply.write(&self)
             }
             IOMMU_VFIO_IOAS_SET => {
-                let ioas = ctx.ioas(self.ioas_id)?;
-                ctx.set_container_ioas(Some(ioas))
+                let ioas = ctx.objects.ioas(self.ioas_id)?;
+                ctx.container.set_ioas(&ctx.objects, Some(ioas))
             }
-            IOMMU_VFIO_IOAS_CLEAR => ctx.set_container_ioas(None),
+            IOMMU_VFIO_IOAS_CLEAR => ctx.container.set_ioas(&ctx.objects, None),
             _ => Err(EOPNOTSUPP),
         }
     }

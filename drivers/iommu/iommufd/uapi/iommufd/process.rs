@@ -23,13 +23,13 @@ impl Command for IoasChangeProcess {
         }
         let alone = ctx.move_charges()?;
         let mut takeover = Takeover::by_current()?;
-        let noted = ctx.spaces().try_for_each(|ioas| {
-            task::breathe()?;
-            ioas.note_charges(&mut takeover)
+        let noted = ctx.objects.spaces().try_for_each(|ioas| {
+            task::resched_killable()?;
+            ioas.iopt.note_charges(&mut takeover)
         });
         let result = noted.and_then(|()| takeover.pay());
-        for ioas in ctx.spaces() {
-            ioas.finish_charges(&mut takeover);
+        for ioas in ctx.objects.spaces() {
+            ioas.iopt.finish_charges(&mut takeover);
         }
         drop(alone);
         takeover.settle();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Devices that a driver has bound to a context.
+//! What a kernel driver holds of the device that it has bound to a context.
 
 use crate::{
     kapi::device::{
@@ -8,17 +8,13 @@ use crate::{
         BoundDevice, //
     },
     objects::{
-        context::{
-            Context,
-            HwptIds,
-            Object, //
-        },
-        group::{
-            Idev,
-            Target, //
-        }, //
+        context::Context,
+        group::Idev,
+        group_attach::Target,
+        hwpt_ids::HwptIds,
+        table::Object, //
     },
-    space::attach::Wanted, //
+    space::attach::WantedHwpt, //
 };
 use kernel::{
     prelude::*,
@@ -26,13 +22,13 @@ use kernel::{
     warn_on, //
 };
 
-/// A device bound to a context: what the driver that bound it holds. Dropping it unbinds.
-pub(crate) struct Device {
+/// A device that a driver has bound to a context. Dropping it unbinds.
+pub(crate) struct DeviceHandle {
     idev: Arc<Idev>,
     ctx: Arc<Context>,
 }
 
-impl Device {
+impl DeviceHandle {
     /// Binds a device; its DMA is blocked until it is attached. Userspace names it by its id, and
     /// by the cookie if there is one.
     ///
@@ -46,11 +42,11 @@ impl Device {
         cookie: Option<u64>,
     ) -> Result<KBox<Self>> {
         let room = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
-        let id = ctx.reserve_id()?;
-        let group = ctx.join_group(&dev)?;
+        let id = ctx.objects.reserve_id()?;
+        let group = ctx.groups.join(&dev)?;
         let idev = Idev::new(id.number(), dev.device(), group.clone())?;
         let named = match cookie {
-            Some(cookie) => Some(ctx.add_cookie(cookie, idev.clone())?),
+            Some(cookie) => Some(ctx.cookies.add(cookie, idev.clone())?),
             None => None,
         };
         let msi_may_leak = unsafe_interrupts_are_allowed();
@@ -65,7 +61,7 @@ impl Device {
             idev,
             ctx: ctx.clone(),
         };
-        ctx.note_ioasids();
+        ctx.container.note_ioasids();
         Ok(KBox::write(room, device))
     }
 
@@ -102,14 +98,14 @@ impl Device {
     }
 
     fn target(&self, pt_id: u32) -> Result<(Target, HwptIds<'_>)> {
-        match self.ctx.get(pt_id) {
+        match self.ctx.objects.get(pt_id) {
             Some(Object::Hwpt(hwpt, ioas)) => {
-                let wanted = Wanted::This(hwpt);
-                Ok((Target { ioas, wanted }, HwptIds::new(&self.ctx)))
+                let wanted = WantedHwpt::This(hwpt);
+                Ok((Target { ioas, wanted }, HwptIds::new(&self.ctx.objects)))
             }
             Some(Object::Ioas(ioas)) => {
-                let (ids, fresh) = HwptIds::with_fresh(&self.ctx, &ioas)?;
-                let wanted = Wanted::Any(fresh);
+                let (ids, fresh) = HwptIds::with_fresh(&self.ctx.objects, &ioas)?;
+                let wanted = WantedHwpt::Any(fresh);
                 Ok((Target { ioas, wanted }, ids))
             }
             Some(Object::Device(_) | Object::Access(_)) | None => Err(ENOENT),
@@ -118,26 +114,26 @@ impl Device {
 
     /// Detaches the device, if it is attached.
     pub(crate) fn detach(&self) {
-        let mut ids = HwptIds::new(&self.ctx);
+        let mut ids = HwptIds::new(&self.ctx.objects);
         self.idev.group().detach(&self.idev, None, &mut ids);
     }
 
     /// Detaches the device, if it is attached to the address space `ioasid`.
     pub(crate) fn detach_from(&self, ioasid: u32) {
-        let mut ids = HwptIds::new(&self.ctx);
+        let mut ids = HwptIds::new(&self.ctx.objects);
         self.idev.group().detach(&self.idev, Some(ioasid), &mut ids);
     }
 }
 
-impl Drop for Device {
+impl Drop for DeviceHandle {
     fn drop(&mut self) {
         // The id is free when this goes, behind all that is undone.
-        let gone = self.ctx.take_out(&Object::Device(self.idev.clone()));
+        let gone = self.ctx.objects.retire(&Object::Device(self.idev.clone()));
         // Nobody else takes devices out.
         warn_on!(gone.is_err());
-        let mut ids = HwptIds::new(&self.ctx);
+        let mut ids = HwptIds::new(&self.ctx.objects);
         self.idev.group().unbind(&self.idev, &mut ids);
-        self.ctx.remove_cookie(&self.idev);
-        self.ctx.leave_group(self.idev.group());
+        self.ctx.cookies.remove(&self.idev);
+        self.ctx.groups.leave(self.idev.group());
     }
 }

@@ -53,13 +53,13 @@ use kernel::{
 const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Which addresses a map may get.
-pub(crate) enum Place {
+pub(crate) enum WantedIova {
     /// These.
-    At(IovaRange),
+    Fixed(IovaRange),
     /// As many on a multiple of `align`, a power of two from a page to [`MOST_ALIGN`].
     ///
     /// [`MOST_ALIGN`]: crate::space::gaps::MOST_ALIGN
-    Anywhere { len: u64, align: u64 },
+    Any { len: u64, align: u64 },
 }
 
 impl IoPagetable {
@@ -73,12 +73,12 @@ impl IoPagetable {
     /// * Those of [`Self::map`].
     pub(crate) fn map_at(
         &self,
-        place: Place,
+        wanted: WantedIova,
         request: &MapRequest<'_>,
     ) -> Result<(IovaRange, u64)> {
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
-        let (range, payer) = self.reserve_at(&domains, &place, spare)?;
+        let (range, payer) = self.reserve_at(&domains, &wanted, spare)?;
         let runs = self.map_reserved(&domains, range, request, payer)?;
         Ok((range, runs))
     }
@@ -90,7 +90,7 @@ impl IoPagetable {
     /// As [`Self::map_at`], but for those about memory of userspace.
     pub(crate) fn map_device(
         &self,
-        place: Place,
+        wanted: WantedIova,
         memory: DeviceMemory,
         prot: Prot,
     ) -> Result<(IovaRange, u64)> {
@@ -103,7 +103,7 @@ impl IoPagetable {
         })?;
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
-        let (area, _) = self.reserve_at(&domains, &place, spare)?;
+        let (area, _) = self.reserve_at(&domains, &wanted, spare)?;
         for entry in new.iter_mut() {
             entry.area = area;
         }
@@ -142,15 +142,15 @@ impl IoPagetable {
     fn reserve_at(
         &self,
         domains: &Domains,
-        place: &Place,
+        wanted: &WantedIova,
         spare: Spare<Mapped>,
     ) -> Result<(IovaRange, Option<Arc<Payer>>)> {
         self.check_alive()?;
-        if let Place::At(range) = *place {
+        if let WantedIova::Fixed(range) = *wanted {
             self.check_range(domains, range)?;
             return Ok((range, self.reserve(range, spare)?));
         }
-        let (mut space, range) = self.find(domains, place)?;
+        let (mut space, range) = self.find(domains, wanted)?;
         if space.areas.reserve(range, spare).is_err() {
             return Err(EEXIST);
         }
@@ -171,14 +171,14 @@ impl IoPagetable {
     pub(super) fn find(
         &self,
         domains: &Domains,
-        place: &Place,
+        wanted: &WantedIova,
     ) -> Result<(Guard<'_, Space, MutexBackend>, IovaRange)> {
-        match *place {
-            Place::At(range) => {
+        match *wanted {
+            WantedIova::Fixed(range) => {
                 self.check_range(domains, range)?;
                 Ok((self.wait_for(range)?, range))
             }
-            Place::Anywhere { len, align } => self.choose(domains, len, align),
+            WantedIova::Any { len, align } => self.choose(domains, len, align),
         }
     }
 
@@ -220,7 +220,7 @@ impl IoPagetable {
                 Choice::Nowhere => return Err(ENOSPC),
                 Choice::Again(missing) => {
                     drop(space);
-                    task::breathe()?;
+                    task::resched_killable()?;
                     nodes = Nodes::new(missing.max(1))?;
                 }
                 Choice::Unknown => {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     iova::IovaRange,
     kapi::{
-        access::{
+        access_ops::{
             Buffer,
             Listener,
             PageSlots, //
@@ -224,7 +224,7 @@ impl IoPagetable {
     fn ask_listeners(&self, range: IovaRange) -> Result {
         let mut last = 0;
         while let Some((id, listener)) = self.listener_after(last) {
-            task::breathe()?;
+            task::resched_killable()?;
             listener.ask(range)?;
             last = id;
         }
