@@ -2,6 +2,8 @@
 /*
  * What maps an address of the current process: see helpers.h.
  *
+ * This would go if pin_user_pages() said of each page in what block it is mapped.
+ *
  * Nothing is locked: page tables of a process are not freed while interrupts are off,
  * which is what the lockless pin_user_pages_fast() and KVM rely on as well.
  */

@@ -5,7 +5,8 @@
  * The pins of a page are part of its reference count (GUP_PIN_COUNTING_BIAS each), so that
  * 2^21 of them are too many, and a large folio has one reference for each. The memory
  * manager warns when the count has overflowed. Nobody else pins what is mapped as
- * often as userspace likes, so we stop at half of that.
+ * often as userspace likes, so we stop at half of that. This would go if pinning failed
+ * there instead.
  */
 
 #include <linux/bits.h>

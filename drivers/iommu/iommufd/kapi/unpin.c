@@ -4,7 +4,7 @@
  *
  * Does what unpin_user_page_range_dirty_lock() does, in fewer instructions: most of what
  * is unpinned page by page are folios of one page, for which there is little to do but to
- * give the pin back.
+ * give the pin back. This would go if that function had a short way for these.
  */
 
 #include <linux/mm.h>
