@@ -92,7 +92,7 @@ TEST_F_TIMEOUT(chosen, one_behind_the_other, 120)
 	uint64_t first = cost(_metadata, self, CALLS, 1), last;
 	unsigned int i;
 
-	for (i = 0; i < 6; i++)
+	for (i = 0; i < scaled(6, 2); i++)
 		cost(_metadata, self, CALLS, 1);
 	last = cost(_metadata, self, CALLS, 1);
 	compare(_metadata, first, last);
@@ -116,7 +116,7 @@ TEST_F_TIMEOUT(chosen, behind_many_holes, 240)
 	cost(_metadata, self, ROW, 2);
 	first = cost(_metadata, self, CALLS / 5, 2);
 	ASSERT_LT(0, ioas_unmap(self->fd, self->id, 0, ~0ULL));
-	take_every_other(_metadata, self, 0, 16 * CALLS);
+	take_every_other(_metadata, self, 0, scaled(16, 6) * CALLS);
 	cost(_metadata, self, ROW, 2);
 	last = cost(_metadata, self, CALLS / 5, 2);
 	compare(_metadata, first, last);
@@ -146,7 +146,7 @@ TEST_F_TIMEOUT(chosen, behind_many_ranges, 240)
 	cost(_metadata, self, ROW, 2);
 	first = cost(_metadata, self, CALLS / 5, 2);
 	ASSERT_LT(0, ioas_unmap(self->fd, self->id, 0, ~0ULL));
-	allow(_metadata, self, 20000);
+	allow(_metadata, self, scaled(20000, 5000));
 	cost(_metadata, self, ROW, 2);
 	last = cost(_metadata, self, CALLS / 5, 2);
 	compare(_metadata, first, last);
@@ -273,7 +273,7 @@ TEST_F_TIMEOUT(chosen, as_a_model_says, 240)
 	static const unsigned int strides[] = { 1000, 37, 9, 5, 100 };
 	struct areas areas = { 0 };
 	struct model model = { 0 };
-	unsigned int step, count, align, rounds = scaled(4000, 1000);
+	unsigned int step, count, align, rounds = scaled(4000, 500);
 	int64_t iova;
 	int first;
 
@@ -343,7 +343,7 @@ TEST_F_TIMEOUT(chosen, while_others_unmap, 240)
 		set(&without, step, 1, true);
 	}
 	ASSERT_EQ(0, pthread_create(&thread, NULL, come_and_go, &other));
-	for (step = 0; step < scaled(4000, 500); step++) {
+	for (step = 0; step < scaled(4000, 200); step++) {
 		struct model with = without;
 		unsigned int i;
 
