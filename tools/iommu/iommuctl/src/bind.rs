@@ -2,27 +2,13 @@
 
 //! `iommuctl bind` and `unbind`: give a PCI device to vfio-pci, and take it back.
 
-use crate::{
-    output,
-    system::{
-        self,
-        PciDevice,
-        Process, //
-    },
-};
+use crate::{in_use::Host, output, system::PciDevice};
 use anyhow::{
     bail,
     Context as _,
     Result, //
 };
-use rustix::{
-    fs::{
-        Mode,
-        OFlags, //
-    },
-    io::Errno,
-    process::geteuid,
-};
+use rustix::process::geteuid;
 use serde::Serialize;
 use std::{
     fs,
@@ -65,46 +51,6 @@ fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write to {}", path.display()))
 }
 
-/// The node of a disk; for one of several paths to a drive, as `nvme0c1n1` is, the drive's.
-fn openable(disk: &str) -> String {
-    match (disk.rfind('c'), disk.rfind('n')) {
-        (Some(path), Some(rest)) if disk.starts_with("nvme") && path < rest => {
-            format!("{}{}", &disk[..path], &disk[rest..])
-        }
-        _ => disk.replace('!', "/"),
-    }
-}
-
-/// Has a disk, or a part of one, an owner, who alone may open it exclusively?
-fn is_claimed(disk: &str) -> bool {
-    let node = format!("/dev/{disk}");
-    let exclusively = OFlags::RDONLY | OFlags::EXCL | OFlags::NONBLOCK;
-    rustix::fs::open(node, exclusively, Mode::empty()).is_err_and(|error| error == Errno::BUSY)
-}
-
-/// What the host does with the device at this moment, if that can be told.
-fn use_by_host(device: &PciDevice) -> Option<String> {
-    let folder = fs::canonicalize(device.path("")).ok()?;
-    let is_part = |class: &str, name: &str| {
-        fs::canonicalize(format!("/sys/class/{class}/{name}"))
-            .is_ok_and(|path| path.starts_with(&folder))
-    };
-    let disk = system::entries("/sys/class/block")
-        .into_iter()
-        .filter(|name| is_part("block", name))
-        .map(|name| openable(&name))
-        .find(|disk| is_claimed(disk));
-    if let Some(disk) = disk {
-        return Some(format!(
-            "its disk {disk} is mounted, swapped to, or a part of another volume"
-        ));
-    }
-    let interface = system::entries("/sys/class/net").into_iter().find(|name| {
-        is_part("net", name) && system::text(format!("/sys/class/net/{name}/operstate")) == "up"
-    })?;
-    Some(format!("its network interface {interface} is up"))
-}
-
 fn load_driver() -> Result<()> {
     if !Path::new(DRIVER_FOLDER).is_dir() {
         // Its success is seen by what it is for.
@@ -132,7 +78,7 @@ fn check_bind(device: &PciDevice, force: bool) -> Result<()> {
     if device.group.is_none() {
         bail!("{address} is not behind an IOMMU: 'iommuctl doctor' says why");
     }
-    if let Some(what) = use_by_host(device).filter(|_| !force) {
+    if let Some(what) = Host::read().use_of(device).filter(|_| !force) {
         bail!("{address} is in use: {what}. Give it up first, or say --force");
     }
     load_driver()
@@ -167,28 +113,13 @@ pub(crate) fn bind(args: &Args, json: bool) -> Result<()> {
     report(before, now, json)
 }
 
-/// The processes that have the device open, by way of either of VFIO's nodes.
-fn users(device: &PciDevice) -> Vec<Process> {
-    let group = device.group.map(|group| format!("/dev/vfio/{group}"));
-    let mut pids: Vec<_> = device
-        .node()
-        .into_iter()
-        .chain(group)
-        .flat_map(|node| system::holders(&node))
-        .map(|(pid, _)| pid)
-        .collect();
-    pids.sort();
-    pids.dedup();
-    pids.into_iter().map(Process::new).collect()
-}
-
 /// `iommuctl unbind`
 pub(crate) fn unbind(args: &Args, json: bool) -> Result<()> {
     let before = find(&args.device)?;
     let mut now = before.clone();
     if before.is_vfios() {
         must_be_root()?;
-        if let Some(user) = users(&before).first().filter(|_| !args.force) {
+        if let Some(user) = before.users().first().filter(|_| !args.force) {
             bail!(
                 "{} is open in process {} ({}): the kernel would wait until it is closed. \
                  End that process first, or say --force",
@@ -226,22 +157,4 @@ fn report(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
         );
     }
     output::text(&text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn disks_that_can_be_opened() {
-        for (disk, node) in [
-            ("sda1", "sda1"),
-            ("cciss!c0d0", "cciss/c0d0"),
-            ("nvme0n1", "nvme0n1"),
-            ("nvme1n1p2", "nvme1n1p2"),
-            ("nvme0c12n3", "nvme0n3"),
-        ] {
-            assert_eq!(openable(disk), node);
-        }
-    }
 }

@@ -86,11 +86,12 @@ fn from_debugfs(text: &str) -> Contexts {
 
 fn from_fdinfo() -> Contexts {
     let mut contexts: Vec<Context> = Vec::new();
-    for (pid, fd) in system::holders(NODE) {
-        let Ok(text) = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")) else {
+    for (pid, fd, _) in system::open_files().filter(|(_, _, path)| path == NODE) {
+        let Ok(text) = fs::read_to_string(fd.replace("/fd/", "/fdinfo/")) else {
             continue;
         };
         let (number, objects) = parse::fdinfo(&text, page_size());
+        let fd = fd.rsplit('/').next().unwrap_or_default();
         let name = number.map_or_else(|| format!("{pid}/{fd}"), |number| number.to_string());
         // Several files, also of several processes, may be one open.
         if contexts.iter().all(|context| context.context != name) {

@@ -9,9 +9,12 @@
 
 mod bind;
 mod contexts;
+mod devices;
 mod doctor;
+mod in_use;
 mod list;
 mod map;
+mod names;
 mod output;
 mod parse;
 mod size;
@@ -40,6 +43,8 @@ struct Cli {
 enum Command {
     /// Say what is wrong, and what to do about it; exit status 1 if something is.
     Doctor(doctor::Args),
+    /// List the PCI devices by group: what they are, and what keeps each from being given away.
+    Devices,
     /// List all contexts: who opened /dev/iommu, with how much mapped.
     List,
     /// Show contexts in full: their address spaces, devices and mappings.
@@ -63,6 +68,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let json = cli.json;
     match &cli.command {
         Command::Doctor(args) => return doctor::run(args, json),
+        Command::Devices => devices::run(json)?,
         Command::List => list::list(json)?,
         Command::Show(args) => list::show(args, json)?,
         Command::Map(args) => map::run(args, json)?,

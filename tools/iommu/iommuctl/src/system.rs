@@ -2,6 +2,7 @@
 
 //! What sysfs and procfs show of the machine: PCI devices, groups, modules, processes.
 
+use crate::names;
 use serde::Serialize;
 use std::{
     fs,
@@ -48,6 +49,11 @@ pub(crate) struct PciDevice {
     pub(crate) address: String,
     /// Vendor and device, as in `8086:10d3`.
     pub(crate) id: String,
+    /// What they are called, if the machine has a list of that.
+    pub(crate) name: Option<String>,
+    /// As in `020000`.
+    pub(crate) class: String,
+    pub(crate) class_name: Option<String>,
     pub(crate) driver: Option<String>,
     pub(crate) group: Option<u32>,
 }
@@ -66,17 +72,19 @@ impl PciDevice {
     }
 
     fn at(address: &str) -> Self {
-        let mut device = Self {
+        let folder = Path::new(PCI_DEVICES).join(address);
+        let number = |name| text(folder.join(name)).replace("0x", "");
+        let id = format!("{}:{}", number("vendor"), number("device"));
+        let class = number("class");
+        Self {
             address: address.to_owned(),
-            id: String::new(),
-            driver: None,
-            group: None,
-        };
-        let number = |name| device.attribute(name).trim_start_matches("0x").to_owned();
-        device.id = format!("{}:{}", number("vendor"), number("device"));
-        device.driver = link_name(device.path("driver"));
-        device.group = link_name(device.path("iommu_group")).and_then(|name| name.parse().ok());
-        device
+            name: names::device(&id),
+            id,
+            class_name: names::class(&class),
+            class,
+            driver: link_name(folder.join("driver")),
+            group: link_name(folder.join("iommu_group")).and_then(|name| name.parse().ok()),
+        }
     }
 
     /// All there are.
@@ -97,7 +105,7 @@ impl PciDevice {
 
     /// Bridges lead to devices; they are not given away themselves.
     pub(crate) fn is_bridge(&self) -> bool {
-        self.attribute("class").starts_with("0x06")
+        self.class.starts_with("06")
     }
 
     /// The others of its group.
@@ -139,17 +147,47 @@ impl PciDevice {
         }
     }
 
+    /// Is something of this path in sysfs a part of it?
+    pub(crate) fn has(&self, part: impl AsRef<Path>) -> bool {
+        match (fs::canonicalize(self.path("")), fs::canonicalize(part)) {
+            (Ok(folder), Ok(part)) => part.starts_with(folder),
+            _ => false,
+        }
+    }
+
     /// Its file in `/dev/vfio/devices`, if VFIO has made one.
     pub(crate) fn node(&self) -> Option<String> {
         let name = entries(self.path("vfio-dev")).into_iter().next()?;
         Some(format!("/dev/vfio/devices/{name}"))
     }
 
+    /// Its name, as far as it has one, and its numbers.
+    pub(crate) fn title(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{name} [{}]", self.id),
+            None => format!("[{}]", self.id),
+        }
+    }
+
+    /// The processes that have it open, by way of either of VFIO's nodes.
+    pub(crate) fn users(&self) -> Vec<Process> {
+        let group = self.group.map(|group| format!("/dev/vfio/{group}"));
+        let nodes: Vec<_> = self.node().into_iter().chain(group).collect();
+        let mut pids: Vec<_> = open_files()
+            .filter(|(_, _, path)| nodes.contains(path))
+            .map(|(pid, _, _)| pid)
+            .collect();
+        pids.sort();
+        pids.dedup();
+        pids.into_iter().map(Process::new).collect()
+    }
+
     /// What it is called when it is the reason for something.
     pub(crate) fn with_driver(&self) -> String {
+        let (address, name) = (&self.address, self.title());
         match &self.driver {
-            Some(driver) => format!("{} [{}] on {driver}", self.address, self.id),
-            None => format!("{} [{}] without a driver", self.address, self.id),
+            Some(driver) => format!("{address} {name} on {driver}"),
+            None => format!("{address} {name} without a driver"),
         }
     }
 }
@@ -219,18 +257,20 @@ impl Process {
     }
 }
 
-/// The processes that have a file open, with their descriptors, as far as one may look.
-pub(crate) fn holders(file: &str) -> Vec<(u32, String)> {
-    let mut found = Vec::new();
-    for pid in entries("/proc").iter().filter_map(|name| name.parse().ok()) {
-        for fd in entries(format!("/proc/{pid}/fd")) {
-            let target = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
-            if target.is_ok_and(|target| target == Path::new(file)) {
-                found.push((pid, fd));
-            }
-        }
-    }
-    found
+/// The open files of all processes, as far as one may look: whose, which in `/proc`, and the
+/// file's path.
+pub(crate) fn open_files() -> impl Iterator<Item = (u32, String, String)> {
+    let processes = entries("/proc").into_iter();
+    let pids = processes.filter_map(|name| name.parse::<u32>().ok());
+    let files = pids.flat_map(|pid| {
+        let folder = format!("/proc/{pid}/fd");
+        let files = entries(&folder).into_iter();
+        files.map(move |fd| (pid, format!("{folder}/{fd}")))
+    });
+    files.filter_map(|(pid, fd)| {
+        let path = fs::read_link(&fd).ok()?;
+        Some((pid, fd, path.to_str()?.to_owned()))
+    })
 }
 
 /// True if a module is loaded, or built in with a folder of its own.
