@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `iommuctl bind` and `unbind`: give a PCI device to vfio-pci, and take it back.
+//! `iommuctl bind` and `unbind`: give PCI devices to vfio-pci, and take them back.
 
-use crate::{in_use::Host, output, system::PciDevice};
+use crate::{
+    in_use::Host,
+    output,
+    persist,
+    system::PciDevice, //
+};
 use anyhow::{
     bail,
     Context as _,
@@ -23,20 +28,29 @@ const PROBE: &str = "/sys/bus/pci/drivers_probe";
 /// Arguments of `bind` and `unbind`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The device's PCI address, such as 0000:01:00.0 or 01:00.0.
-    device: String,
-    /// Do it although the device is in use.
+    /// The devices' PCI addresses, such as 0000:01:00.0 or 01:00.0.
+    #[arg(required = true, value_name = "ADDRESS")]
+    devices: Vec<String>,
+    /// Do it with the other devices of their groups, too.
+    #[arg(long)]
+    group: bool,
+    /// Do it at each boot, too (with unbind: no longer do it at each boot).
+    #[arg(long)]
+    persist: bool,
+    /// Do it although a device is in use.
     #[arg(long)]
     force: bool,
 }
 
-/// What has become of the device.
+/// What has become of a device.
 #[derive(Serialize)]
 struct Outcome {
     #[serde(flatten)]
     device: PciDevice,
     driver_before: Option<String>,
     node: Option<String>,
+    /// Is it given to vfio-pci at each boot?
+    persistent: bool,
     /// Devices of its group that a driver of the host still has.
     in_the_way: Vec<PciDevice>,
 }
@@ -44,6 +58,23 @@ struct Outcome {
 fn find(address: &str) -> Result<PciDevice> {
     PciDevice::find(address)
         .with_context(|| format!("there is no PCI device {address}: see /sys/bus/pci/devices"))
+}
+
+/// What the arguments name, each once.
+fn chosen(args: &Args) -> Result<Vec<PciDevice>> {
+    let mut devices: Vec<PciDevice> = Vec::new();
+    for address in &args.devices {
+        let device = find(address)?;
+        let siblings = device.siblings();
+        let others = siblings.into_iter().filter(|_| args.group);
+        let others = others.filter(|other| !other.is_bridge());
+        for device in [device].into_iter().chain(others) {
+            if devices.iter().all(|known| known.address != device.address) {
+                devices.push(device);
+            }
+        }
+    }
+    Ok(devices)
 }
 
 fn write(path: impl AsRef<Path>, text: &str) -> Result<()> {
@@ -69,19 +100,18 @@ fn must_be_root() -> Result<()> {
     Ok(())
 }
 
-fn check_bind(device: &PciDevice, force: bool) -> Result<()> {
+fn check_bind(device: &PciDevice, host: Option<&Host>) -> Result<()> {
     let address = &device.address;
-    must_be_root()?;
     if device.is_bridge() {
         bail!("{address} is a bridge: bind the devices behind it instead");
     }
     if device.group.is_none() {
         bail!("{address} is not behind an IOMMU: 'iommuctl doctor' says why");
     }
-    if let Some(what) = Host::read().use_of(device).filter(|_| !force) {
+    if let Some(what) = host.and_then(|host| host.use_of(device)) {
         bail!("{address} is in use: {what}. Give it up first, or say --force");
     }
-    load_driver()
+    Ok(())
 }
 
 /// Hands the device to the driver that now matches.
@@ -94,60 +124,116 @@ fn switch_driver(device: &PciDevice, wanted: &str) -> Result<PciDevice> {
     find(&device.address)
 }
 
-/// `iommuctl bind`
-pub(crate) fn bind(args: &Args, json: bool) -> Result<()> {
-    let before = find(&args.device)?;
-    let mut now = before.clone();
-    if before.driver.as_deref() != Some(DRIVER) {
-        check_bind(&before, args.force)?;
-        now = switch_driver(&before, DRIVER)?;
-        if now.driver.as_deref() != Some(DRIVER) {
-            let back = switch_driver(&now, "")?;
-            bail!(
-                "{DRIVER} refused {}, which is {} again: the kernel log says why",
-                before.address,
-                back.with_driver()
-            );
+/// Gives the device to vfio-pci, or leaves it with the driver it would have on its own.
+fn give(device: &PciDevice) -> Result<()> {
+    let now = switch_driver(device, DRIVER)?;
+    if now.driver.as_deref() == Some(DRIVER) {
+        return Ok(());
+    }
+    let back = switch_driver(&now, "")?;
+    bail!(
+        "{DRIVER} refused {}, which is {} again: the kernel log says why",
+        device.address,
+        back.with_driver()
+    )
+}
+
+/// Gives all of them, or none.
+fn give_all(devices: &[&PciDevice]) -> Result<()> {
+    for (at, device) in devices.iter().enumerate() {
+        if let Err(error) = give(device) {
+            for given in &devices[..at] {
+                switch_driver(&find(&given.address)?, "")?;
+            }
+            return Err(error);
         }
     }
-    report(before, now, json)
+    Ok(())
+}
+
+/// `iommuctl bind`
+pub(crate) fn bind(args: &Args, json: bool) -> Result<()> {
+    let devices = chosen(args)?;
+    let is_others = |device: &&PciDevice| device.driver.as_deref() != Some(DRIVER);
+    let others: Vec<_> = devices.iter().filter(is_others).collect();
+    if !others.is_empty() {
+        must_be_root()?;
+        let host = (!args.force).then(Host::read);
+        for device in &others {
+            check_bind(device, host.as_ref())?;
+        }
+        load_driver()?;
+        give_all(&others)?;
+    }
+    if args.persist {
+        must_be_root()?;
+        for device in &devices {
+            persist::keep(device)
+                .with_context(|| format!("{} is bound, but until the next boot", device.address))?;
+        }
+    }
+    report(devices, json)
 }
 
 /// `iommuctl unbind`
 pub(crate) fn unbind(args: &Args, json: bool) -> Result<()> {
-    let before = find(&args.device)?;
-    let mut now = before.clone();
-    if before.is_vfios() {
+    let devices = chosen(args)?;
+    let given: Vec<_> = devices.iter().filter(|device| device.is_vfios()).collect();
+    if args.persist || !given.is_empty() {
         must_be_root()?;
-        if let Some(user) = before.users().first().filter(|_| !args.force) {
+    }
+    for device in given.iter().filter(|_| !args.force) {
+        if let Some(user) = device.users().first() {
             bail!(
                 "{} is open in process {} ({}): the kernel would wait until it is closed. \
                  End that process first, or say --force",
-                before.address,
+                device.address,
                 user.pid,
                 user.command
             );
         }
-        now = switch_driver(&before, "")?;
     }
-    report(before, now, json)
+    for device in devices.iter().filter(|_| args.persist) {
+        persist::forget(device)?;
+    }
+    for device in given {
+        switch_driver(device, "")?;
+    }
+    report(devices, json)
 }
 
-fn report(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
+fn report(devices: Vec<PciDevice>, json: bool) -> Result<()> {
+    for before in devices {
+        let now = find(&before.address)?;
+        report_one(before, now, json)?;
+    }
+    Ok(())
+}
+
+fn report_one(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
     let is_vfios = now.is_vfios();
     let siblings = if is_vfios { now.siblings() } else { Vec::new() };
     let outcome = Outcome {
         node: now.node(),
+        persistent: persist::is_kept(&now),
         in_the_way: siblings.into_iter().filter(PciDevice::is_hosts).collect(),
         driver_before: before.driver,
         device: now,
     };
     if json {
-        return output::json(&outcome);
+        return output::json_line(&outcome);
     }
     let mut text = outcome.device.with_driver();
     if let Some(node) = &outcome.node {
         text += &format!(", as {node}");
+    }
+    match (is_vfios, outcome.persistent) {
+        (true, true) => text += ", also after a boot",
+        (true, false) => text += ", until the next boot",
+        (false, true) => {
+            text += "; vfio-pci's at the next boot: 'iommuctl unbind --persist' ends that"
+        }
+        (false, false) => {}
     }
     for sibling in &outcome.in_the_way {
         text += &format!(

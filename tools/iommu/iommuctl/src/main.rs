@@ -17,6 +17,7 @@ mod map;
 mod names;
 mod output;
 mod parse;
+mod persist;
 mod size;
 mod system;
 
@@ -53,9 +54,9 @@ enum Command {
     Map(map::Args),
     /// List all contexts again and again, with what changed.
     Watch(list::WatchArgs),
-    /// Give a PCI device to vfio-pci.
+    /// Give PCI devices to vfio-pci.
     Bind(bind::Args),
-    /// Take a PCI device from vfio-pci, and give it back to its own driver.
+    /// Take PCI devices from vfio-pci, and give them back to their own drivers.
     Unbind(bind::Args),
     /// Print the completion script of a shell.
     Completion {
