@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bind;
+mod completion;
 mod contexts;
 mod devices;
 mod doctor;
@@ -59,10 +60,7 @@ enum Command {
     /// Take PCI devices from vfio-pci, and give them back to their own drivers.
     Unbind(bind::Args),
     /// Print the completion script of a shell.
-    Completion {
-        /// The shell to print it for.
-        shell: clap_complete::Shell,
-    },
+    Completion(completion::Args),
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
@@ -76,12 +74,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Watch(args) => list::watch(args, json)?,
         Command::Bind(args) => bind::bind(args, json)?,
         Command::Unbind(args) => bind::unbind(args, json)?,
-        Command::Completion { shell } => {
-            // The crate takes no error in writing: it writes to memory, where there is none.
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "iommuctl", &mut script);
-            output::text(&String::from_utf8(script)?)?;
-        }
+        Command::Completion(args) => completion::run(args, Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
 }
