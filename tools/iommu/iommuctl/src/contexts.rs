@@ -23,6 +23,7 @@ use rustix::process::geteuid;
 use serde::Serialize;
 use std::{
     fs,
+    mem,
     path::Path, //
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) context: String,
     /// Who opened it; one who has it open, if that is all that can be seen.
     pub(crate) owner: Process,
+    /// Who has it open now, as far as one may look: files are handed on.
+    pub(crate) open_in: Vec<Process>,
     #[serde(flatten)]
     pub(crate) objects: Objects,
 }
@@ -48,6 +51,18 @@ impl Context {
     /// A sum over all address spaces.
     pub(crate) fn total(&self, of: impl Fn(&Space) -> u64) -> u64 {
         self.objects.spaces.iter().map(of).sum()
+    }
+
+    /// Who to name if there is room for one: its owner, unless only others have it open now.
+    pub(crate) fn user(&self) -> &Process {
+        let has_owner = self.open_in.contains(&self.owner);
+        let other = self.open_in.first().filter(|_| !has_owner);
+        other.unwrap_or(&self.owner)
+    }
+
+    /// Did this process open it, or has it open?
+    fn is_of(&self, pid: u32) -> bool {
+        self.owner.pid == pid || self.open_in.iter().any(|process| process.pid == pid)
     }
 
     /// The devices attached to an address space.
@@ -70,17 +85,22 @@ fn page_size() -> u64 {
 }
 
 fn from_debugfs(text: &str) -> Contexts {
-    let listed = parse::contexts(text, page_size());
-    Contexts {
-        source: "debugfs",
-        contexts: listed
-            .into_iter()
-            .map(|listed| Context {
-                context: listed.number.to_string(),
+    let mut open = from_fdinfo().contexts;
+    let contexts = parse::contexts(text, page_size())
+        .into_iter()
+        .map(|listed| {
+            let name = listed.number.to_string();
+            let users = open.iter_mut().find(|context| context.context == name);
+            Context {
+                open_in: users.map_or_else(Vec::new, |context| mem::take(&mut context.open_in)),
+                context: name,
                 owner: Process::new(listed.owner),
                 objects: listed.objects,
-            })
-            .collect(),
+            }
+        });
+    Contexts {
+        source: "debugfs",
+        contexts: contexts.collect(),
     }
 }
 
@@ -93,13 +113,17 @@ fn from_fdinfo() -> Contexts {
         let (number, objects) = parse::fdinfo(&text, page_size());
         let fd = fd.rsplit('/').next().unwrap_or_default();
         let name = number.map_or_else(|| format!("{pid}/{fd}"), |number| number.to_string());
+        let user = Process::new(pid);
         // Several files, also of several processes, may be one open.
-        if contexts.iter().all(|context| context.context != name) {
-            contexts.push(Context {
+        match contexts.iter_mut().find(|context| context.context == name) {
+            Some(context) if context.is_of(pid) => {}
+            Some(context) => context.open_in.push(user),
+            None => contexts.push(Context {
                 context: name,
-                owner: Process::new(pid),
+                owner: user.clone(),
+                open_in: vec![user],
                 objects,
-            });
+            }),
         }
     }
     Contexts {
@@ -139,6 +163,24 @@ impl Contexts {
             (None, []) => bail!("nothing has {NODE} open{}", self.hint()),
             (None, _) => bail!("there are several contexts: name one, see 'iommuctl list'"),
         }
+    }
+
+    /// Keeps the one of that name; if there is none, those of the process with that number.
+    ///
+    /// # Errors
+    ///
+    /// There is none either.
+    pub(crate) fn keep(&mut self, name: &str) -> Result<()> {
+        let pid = name.parse();
+        let is_named = self.contexts.iter().any(|context| context.context == name);
+        self.contexts.retain(|context| match &pid {
+            Ok(pid) if !is_named => context.is_of(*pid),
+            _ => context.context == name,
+        });
+        if self.contexts.is_empty() {
+            bail!("there is no context {name}, and no process of that number has one: see 'iommuctl list'");
+        }
+        Ok(())
     }
 
     /// What may be missing.

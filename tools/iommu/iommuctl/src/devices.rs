@@ -87,7 +87,7 @@ fn draw(listing: &Listing) -> String {
             device.title()
         );
         let user = listed.given_to.iter();
-        let user = user.map(|user| format!("given to: {} {}", user.pid, user.command));
+        let user = user.map(|user| format!("given to: {}", user.title()));
         let reasons = listed.reasons.iter();
         for line in user.chain(reasons.map(|reason| format!("in the way: {reason}"))) {
             text += &format!("  {:address$}  {line}\n", "");

@@ -11,9 +11,20 @@ use crate::{
     size,
     system, //
 };
-use anyhow::Result;
+use anyhow::{
+    bail,
+    Context as _,
+    Result, //
+};
+use rustix::process::geteuid;
 use serde::Serialize;
-use std::process::ExitCode;
+use std::{
+    env,
+    process::{
+        Command,
+        ExitCode, //
+    },
+};
 
 /// Arguments of `doctor`.
 #[derive(clap::Args)]
@@ -25,6 +36,33 @@ pub(crate) struct Args {
     /// How much memory the virtual machine or the driver's buffers have, such as 4G.
     #[arg(long, value_parser = size::parse)]
     memory: Option<u64>,
+    /// Who is going to run that program, with the limits of their logins; only root can ask for
+    /// another.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+/// Runs the same as another user, after whatever a login does to limits.
+fn as_user(name: &str, args: &Args, json: bool) -> Result<ExitCode> {
+    let is_known = Command::new("id").args(["-u", name]).output()?;
+    if name.starts_with('-') || !is_known.status.success() {
+        bail!("there is no user {name}");
+    }
+    if !geteuid().is_root() {
+        bail!("only root can ask for another user: run it with sudo, or as {name}");
+    }
+    let mut command = Command::new("su");
+    command.args(["-s", "/bin/sh", "-c", "exec \"$0\" \"$@\"", name, "--"]);
+    command.arg(env::current_exe()?);
+    command.args(json.then_some("--json")).arg("doctor");
+    for device in &args.device {
+        command.args(["--device", device]);
+    }
+    command.args(args.memory.map(|bytes| format!("--memory={bytes}B")));
+    let status = command.status().context("cannot become another user")?;
+    // What a signal ended has said nothing.
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(ExitCode::from(code.unwrap_or(1)))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -113,6 +151,9 @@ fn print(report: &Report) -> Result<()> {
 
 /// `iommuctl doctor`
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
+    if let Some(name) = &args.user {
+        return as_user(name, args, json);
+    }
     let mut findings = Vec::new();
     findings.extend(machine::check());
     findings.extend(user::check(args.memory));

@@ -18,13 +18,18 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     thread,
-    time::Duration, //
+    time::{
+        Duration,
+        SystemTime, //
+    },
 };
 
 /// Arguments of `show`.
 #[derive(clap::Args)]
 pub(crate) struct ShowArgs {
-    /// Only this context, by its name in 'iommuctl list'.
+    /// Only this context, by its name in 'iommuctl list', or those of the process with this
+    /// number.
+    #[arg(value_name = "CONTEXT|PID")]
     context: Option<String>,
     /// List each mapping, too (root only).
     #[arg(long)]
@@ -53,15 +58,6 @@ fn human(bytes: u64) -> String {
     size::human(bytes.into())
 }
 
-fn process(context: &Context) -> String {
-    let owner = &context.owner;
-    if owner.command.is_empty() {
-        format!("{} (ended)", owner.pid)
-    } else {
-        format!("{} {}", owner.pid, owner.command)
-    }
-}
-
 /// What is mapped, with the change since the last look if there was one.
 fn mapped(context: &Context, before: Option<u64>) -> String {
     let now = context.total(|space| space.mapped_bytes);
@@ -84,8 +80,8 @@ fn overview(found: &Contexts, before: &HashMap<String, u64>) -> String {
     for context in &found.contexts {
         table.add_row([
             context.context.clone(),
-            process(context),
-            context.owner.user.clone(),
+            context.user().title(),
+            context.user().user.clone(),
             context.objects.spaces.len().to_string(),
             context.objects.devices.len().to_string(),
             context.total(|space| space.area_count).to_string(),
@@ -177,9 +173,13 @@ fn in_full(context: &Context, with_areas: bool) -> String {
     let mut text = format!(
         "Context {}, opened by {} as {}\n",
         context.context,
-        process(context),
+        context.owner.title(),
         context.owner.user
     );
+    let others = context.open_in.iter();
+    for other in others.filter(|other| **other != context.owner) {
+        let _ = writeln!(text, "  open in {} as {}", other.title(), other.user);
+    }
     let mut tables = Vec::new();
     if !objects.devices.is_empty() {
         tables.push(devices(context));
@@ -203,7 +203,7 @@ fn in_full(context: &Context, with_areas: bool) -> String {
 pub(crate) fn show(args: &ShowArgs, json: bool) -> Result<()> {
     let mut found = Contexts::read()?;
     if let Some(name) = &args.context {
-        found.contexts = vec![found.pick(Some(name))?.clone()];
+        found.keep(name)?;
     }
     if json {
         if !args.areas {
@@ -224,6 +224,7 @@ pub(crate) fn show(args: &ShowArgs, json: bool) -> Result<()> {
 #[derive(Serialize)]
 struct Look<'a> {
     look: u64,
+    time: String,
     #[serde(flatten)]
     found: &'a Contexts,
 }
@@ -234,15 +235,17 @@ pub(crate) fn watch(args: &WatchArgs, json: bool) -> Result<()> {
     let mut look = 0;
     loop {
         look += 1;
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let mut found = Contexts::read()?;
         if json {
             without_areas(&mut found.contexts);
             output::json_line(&Look {
                 look,
+                time,
                 found: &found,
             })?;
         } else {
-            output::text(&format!("{}\n ", overview(&found, &before)))?;
+            output::text(&format!("{time}\n{}\n ", overview(&found, &before)))?;
         }
         if args.count.is_some_and(|count| look >= count) {
             return Ok(());

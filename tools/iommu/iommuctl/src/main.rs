@@ -28,7 +28,10 @@ use clap::{
     Parser,
     Subcommand, //
 };
-use std::process::ExitCode;
+use std::{
+    env,
+    process::ExitCode, //
+};
 
 /// Look at /dev/iommu: who maps what, and what keeps it from working.
 #[derive(Parser)]
@@ -79,15 +82,31 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Says what went wrong, to those who asked for JSON as JSON.
+fn fail(json: bool, text: &str, status: u8) -> ExitCode {
+    if json {
+        // There is nobody left to tell.
+        let _ = output::json_line(&serde_json::json!({ "error": text }));
+    } else {
+        eprintln!("iommuctl: {text}");
+    }
+    ExitCode::from(status)
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Err(error) if error.use_stderr() && env::args_os().any(|arg| arg == "--json") => {
+            let text = error.to_string();
+            let sentence = text.trim_start_matches("error: ").lines().next();
+            return fail(true, sentence.unwrap_or_default(), 2);
+        }
+        Err(error) => error.exit(),
+        Ok(cli) => cli,
+    };
     match run(&cli) {
         Ok(code) => code,
         // Whoever reads the output may have seen enough.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("iommuctl: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(cli.json, &format!("{error:#}"), 1),
     }
 }

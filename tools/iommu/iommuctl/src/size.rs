@@ -6,7 +6,10 @@ use serde::Serializer;
 
 const UNITS: [(&str, u32); 5] = [("T", 40), ("G", 30), ("M", 20), ("K", 10), ("", 0)];
 
-/// `4G`, `512M` or a number of bytes.
+/// Fewer bytes than this are hardly meant.
+const FEW: u64 = 1 << 20;
+
+/// `4G`, `512M` or a number of bytes, which must be no small one: who says `16` means `16G`.
 ///
 /// # Errors
 ///
@@ -18,6 +21,9 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let number: u64 = digits
         .parse()
         .map_err(|_| format!("'{text}' is no size; try 4G"))?;
+    if digits.len() == text.len() && number < FEW {
+        return Err(format!("{text} of what? Say {text}G, {text}M, or {text}B"));
+    }
     let (_, shift) = UNITS
         .iter()
         .find(|(name, _)| *name == unit)
@@ -62,8 +68,8 @@ mod tests {
     #[test]
     fn sizes_are_read() {
         for (text, bytes) in [
-            ("0", 0),
-            ("4096", 4096),
+            ("16B", 16),
+            ("1048576", 1 << 20),
             ("1K", 1 << 10),
             ("3m", 3 << 20),
             ("4G", 4 << 30),
@@ -72,7 +78,17 @@ mod tests {
         ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
-        for text in ["", "G", "4X", "-1", "4 G", "16777216T", "1.5G"] {
+        for text in [
+            "",
+            "16",
+            "1048575",
+            "G",
+            "4X",
+            "-1",
+            "4 G",
+            "16777216T",
+            "1.5G",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -227,6 +227,25 @@ pub(crate) struct Process {
     /// Empty once it has ended: its files may live on in another process.
     pub(crate) command: String,
     pub(crate) user: String,
+    /// The name of the virtual machine that it runs, if its command line has one.
+    pub(crate) vm: Option<String>,
+}
+
+/// QEMU's `-name NAME` or `-name guest=NAME,...`; others know `--name NAME`.
+fn vm_name(command_line: &str) -> Option<String> {
+    let mut words = command_line.split('\0');
+    words.find(|word| matches!(*word, "-name" | "--name"))?;
+    let mut parts = words.next()?.split(',');
+    let name = parts.find_map(|part| match part.split_once('=') {
+        None => Some(part),
+        Some((key, name)) => (key == "guest").then_some(name),
+    })?;
+    Some(printable(name))
+}
+
+/// A process can give itself any name, which the terminal shall not get as it is.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// The name of a user, or the number.
@@ -250,9 +269,18 @@ impl Process {
             .and_then(|ids| ids.split_whitespace().nth(1));
         Self {
             pid,
-            // It may have named itself anything.
-            command: text(format!("/proc/{pid}/comm")).replace(char::is_control, "?"),
+            command: printable(&text(format!("/proc/{pid}/comm"))),
             user: uid.map(user_name).unwrap_or_default(),
+            vm: vm_name(&text(format!("/proc/{pid}/cmdline"))),
+        }
+    }
+
+    /// What it is called in a line about it.
+    pub(crate) fn title(&self) -> String {
+        match (self.command.as_str(), &self.vm) {
+            ("", _) => format!("{} (ended)", self.pid),
+            (command, None) => format!("{} {command}", self.pid),
+            (command, Some(vm)) => format!("{} {command} ({vm})", self.pid),
         }
     }
 }
@@ -289,4 +317,25 @@ pub(crate) fn kernel_release() -> String {
         .release()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_virtual_machines() {
+        for (line, name) in [
+            ("qemu-system-x86_64\0-name\0one\0-m\0004G\0", Some("one")),
+            ("qemu\0-name\0guest=two,debug-threads=on\0", Some("two")),
+            ("qemu\0-name\0debug-threads=on,guest=three\0", Some("three")),
+            ("qemu\0-name\0four,process=x\0", Some("four")),
+            ("crosvm\0run\0--name\0f\u{1b}ve\0", Some("f?ve")),
+            ("qemu\0-name\0process=x\0", None),
+            ("qemu\0-name", None),
+            ("", None),
+        ] {
+            assert_eq!(vm_name(line).as_deref(), name, "{line}");
+        }
+    }
 }
