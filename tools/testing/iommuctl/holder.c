@@ -2,7 +2,9 @@
 /*
  * Holds a context with known contents for others to look at, until it is killed:
  * an address space with a window, one for an edu device unless --no-device, and
- * four mappings. On SIGUSR1 it maps one MiB more. It says "ready" when it is.
+ * four mappings. On SIGUSR1 it maps one MiB more; on SIGUSR2 it unmaps what it has
+ * mapped for the device, and has the device read there. It says "ready" when it is,
+ * "done" after that.
  */
 #include <err.h>
 #include <signal.h>
@@ -30,20 +32,32 @@ static void map(int fd, int ioasid, char *memory, uint64_t iova, uint64_t size, 
 	check(ioasid_map(fd, ioasid, memory, iova, size, access), "map");
 }
 
-static void attach_device(int fd, int ioasid)
+static void attach_device(struct edu *edu, int fd, int ioasid)
 {
-	struct edu edu;
+	check(edu_find(edu, NULL), "find an edu device");
+	check(edu_open(edu), edu->node);
+	check(vfio_bind(edu->fd, fd), "bind");
+	check(vfio_attach(edu->fd, ioasid), "attach");
+}
 
-	check(edu_find(&edu, NULL), "find an edu device");
-	check(edu_open(&edu), edu.node);
-	check(vfio_bind(edu.fd, fd), "bind");
-	check(vfio_attach(edu.fd, ioasid), "attach");
+static void read_unmapped(struct edu *edu, int fd, int ioasid)
+{
+	check(edu_start(edu), "start");
+	check(ioasid_unmap(fd, ioasid, DEVICE_IOVA, 512 * KIB, NULL), "unmap");
+	check(edu_dma(edu, EDU_READS_MEMORY, DEVICE_IOVA + 4 * KIB, 0, 64), "DMA");
+}
+
+static void say(const char *word)
+{
+	puts(word);
+	fflush(stdout);
 }
 
 int main(int argc, char **argv)
 {
 	bool device = argc < 2 || strcmp(argv[1], "--no-device");
 	int fd = open("/dev/iommu", O_RDWR), window, wide, received;
+	struct edu edu = { .fd = -1 };
 	sigset_t signals;
 	char *memory = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			    -1, 0);
@@ -52,19 +66,25 @@ int main(int argc, char **argv)
 		err(1, "open");
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGUSR1);
+	sigaddset(&signals, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	window = check(ioasid_alloc_window(fd, WINDOW, WINDOW + WINDOW_SIZE - 1), "alloc");
 	wide = check(ioasid_alloc(fd, 39), "alloc");
 	if (device)
-		attach_device(fd, wide);
+		attach_device(&edu, fd, wide);
 	/* Neighbours, then one on its own. */
 	map(fd, window, memory, WINDOW, 64 * KIB, IOASID_RW);
 	map(fd, window, memory, WINDOW + 64 * KIB, 64 * KIB, IOASID_RW);
 	map(fd, window, memory, WINDOW + MIB, 4 * KIB, IOASID_READ);
 	map(fd, wide, memory + MIB, DEVICE_IOVA, 512 * KIB, IOASID_RW);
-	puts("ready");
-	fflush(stdout);
-	while (!sigwait(&signals, &received))
-		map(fd, wide, memory + 2 * MIB, 2 * DEVICE_IOVA, MIB, IOASID_RW);
+	say("ready");
+	while (!sigwait(&signals, &received)) {
+		if (received == SIGUSR1) {
+			map(fd, wide, memory + 2 * MIB, 2 * DEVICE_IOVA, MIB, IOASID_RW);
+			continue;
+		}
+		read_unmapped(&edu, fd, wide);
+		say("done");
+	}
 	return 1;
 }

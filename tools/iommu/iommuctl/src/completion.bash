@@ -6,14 +6,14 @@ _iommuctl_values() {
 	read -ra words <<<"${line%"$current"}"
 	for word in "${words[@]:1}"; do
 		case $word in
-		bind | unbind | doctor | show | map) command=$word ;;
+		bind | unbind | doctor | show | map | why) command=$word ;;
 		esac
 	done
 	case $current/$command/${words[-1]} in
 	-*) ;;
 	*/doctor/--device) values=addresses ;;
 	*/doctor/*) ;;
-	*/bind/* | */unbind/*) values=addresses ;;
+	*/bind/* | */unbind/* | */why/*) values=addresses ;;
 	*/map/--context | */show/*) values=contexts ;;
 	esac
 	if [ ! "$values" ]; then

@@ -12,6 +12,7 @@ mod completion;
 mod contexts;
 mod devices;
 mod doctor;
+mod faults;
 mod in_use;
 mod list;
 mod map;
@@ -21,6 +22,8 @@ mod parse;
 mod persist;
 mod size;
 mod system;
+mod trace;
+mod why;
 
 use anyhow::Result;
 use clap::{
@@ -56,6 +59,8 @@ enum Command {
     Show(list::ShowArgs),
     /// Draw an address space: what is mapped, free and reserved.
     Map(map::Args),
+    /// Explain a DMA fault of the kernel log: which device, which space, what is mapped there.
+    Why(why::Args),
     /// List all contexts again and again, with what changed.
     Watch(list::WatchArgs),
     /// Give PCI devices to vfio-pci.
@@ -74,6 +79,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::List => list::list(json)?,
         Command::Show(args) => list::show(args, json)?,
         Command::Map(args) => map::run(args, json)?,
+        Command::Why(args) => why::run(args, json)?,
         Command::Watch(args) => list::watch(args, json)?,
         Command::Bind(args) => bind::bind(args, json)?,
         Command::Unbind(args) => bind::unbind(args, json)?,
