@@ -20,6 +20,7 @@ mod names;
 mod output;
 mod parse;
 mod persist;
+mod picture;
 mod size;
 mod system;
 mod trace;

@@ -10,7 +10,7 @@ use crate::{
     },
     output,
     parse::Space,
-    size, system,
+    picture, size, system,
 };
 use anyhow::{
     bail,
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// The context, by its name in 'iommuctl list'; may be left out if there is but one.
     #[arg(long)]
     context: Option<String>,
+    /// Print a picture in SVG, which a browser shows.
+    #[arg(long)]
+    svg: bool,
     /// The address space; may be left out if the context has but one.
     ioasid: Option<u32>,
 }
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 /// What a range of addresses is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+pub(crate) enum State {
     Mapped,
     Free,
     Reserved,
@@ -40,34 +43,40 @@ enum State {
 
 /// A range of addresses that are alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-struct Piece {
+pub(crate) struct Piece {
     #[serde(serialize_with = "size::as_hex")]
-    first: u64,
+    pub(crate) first: u64,
     #[serde(serialize_with = "size::as_hex")]
-    last: u64,
-    state: State,
+    pub(crate) last: u64,
+    pub(crate) state: State,
     /// The access of what is mapped, the kind of what is reserved.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub(crate) detail: Option<String>,
     /// How many mappings it is made of.
-    area_count: u64,
+    pub(crate) area_count: u64,
 }
 
 impl Piece {
-    fn bytes(&self) -> u128 {
+    pub(crate) fn bytes(&self) -> u128 {
         u128::from(self.last - self.first) + 1
     }
 }
 
 #[derive(Serialize)]
-struct Picture {
-    context: String,
-    ioasid: u32,
+pub(crate) struct Picture {
+    pub(crate) context: String,
+    pub(crate) ioasid: u32,
     #[serde(serialize_with = "size::as_hex")]
-    first: u64,
+    pub(crate) first: u64,
     #[serde(serialize_with = "size::as_hex")]
-    last: u64,
-    pieces: Vec<Piece>,
+    pub(crate) last: u64,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Picture {
+    pub(crate) fn title(&self) -> String {
+        format!("Context {}, IOASID {}", self.context, self.ioasid)
+    }
 }
 
 /// The part of a piece that lies in a window.
@@ -189,8 +198,8 @@ fn draw(picture: &Picture) -> String {
         ]);
     }
     format!(
-        "Context {}, IOASID {}: each mark doubles the size (# mapped, . free, x reserved)\n{table}",
-        picture.context, picture.ioasid
+        "{}: each mark doubles the size (# mapped, . free, x reserved)\n{table}",
+        picture.title()
     )
 }
 
@@ -211,6 +220,9 @@ fn pick(context: &Context, ioasid: Option<u32>) -> Result<&Space> {
 
 /// `iommuctl map`
 pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
+    if args.svg && json {
+        bail!("a picture is no JSON: say either --svg or --json");
+    }
     let found = Contexts::read()?;
     let context = found.pick(args.context.as_deref())?;
     let space = pick(context, args.ioasid)?;
@@ -225,6 +237,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
     };
     if json {
         return output::json(&picture);
+    }
+    if args.svg {
+        return output::text(&picture::draw(&picture));
     }
     output::text(&draw(&picture))
 }
