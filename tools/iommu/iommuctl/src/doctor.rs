@@ -149,6 +149,15 @@ fn print(report: &Report) -> Result<()> {
     output::text(&text)
 }
 
+/// What concerns the machine and its devices, and nobody's name, one line each.
+pub(crate) fn of_machine() -> Vec<String> {
+    let findings = machine::check().into_iter().chain(device::check(&[]));
+    findings
+        .filter(|finding| finding.check != "permission")
+        .map(|finding| format!("{:?} {}: {}", finding.status, finding.check, finding.text))
+        .collect()
+}
+
 /// `iommuctl doctor`
 pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     if let Some(name) = &args.user {

@@ -21,6 +21,7 @@ mod output;
 mod parse;
 mod persist;
 mod picture;
+mod report;
 mod size;
 mod system;
 mod trace;
@@ -68,6 +69,8 @@ enum Command {
     Bind(bind::Args),
     /// Take PCI devices from vfio-pci, and give them back to their own drivers.
     Unbind(bind::Args),
+    /// Collect what a bug report needs: versions, IOMMUs, groups, contexts; nobody's names.
+    Report,
     /// Print the completion script of a shell.
     Completion(completion::Args),
 }
@@ -84,6 +87,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Watch(args) => list::watch(args, json)?,
         Command::Bind(args) => bind::bind(args, json)?,
         Command::Unbind(args) => bind::unbind(args, json)?,
+        Command::Report => report::run(json)?,
         Command::Completion(args) => completion::run(args, Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
