@@ -15,7 +15,8 @@ use crate::{
             Object,
             Objects, //
         }, //
-    }, //
+    },
+    space::mapping::Usage, //
 };
 use kernel::{
     fmt,
@@ -63,12 +64,17 @@ pub(crate) fn contexts(
     Ok(())
 }
 
-/// Shows all objects, in the order of their ids.
+/// Shows all objects, in the order of their ids, and what is held for them.
 fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
+    let mut all = Usage::default();
     for object in objects.iter() {
         pause()?;
         match object {
-            Object::Ioas(space) => ioas(&space, f)?,
+            Object::Ioas(space) => {
+                let usage = space.iopt.usage();
+                ioas(&space, &usage, f)?;
+                all.add_all(&usage);
+            }
             Object::Hwpt(hwpt, ioas) => {
                 writeln!(f, "hwpt:\t{} ioasid {}", hwpt.id(), ioas.id())?;
             }
@@ -79,12 +85,23 @@ fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
             },
         }
     }
-    Ok(())
+    held(&all, objects.repeats().get(), f)
 }
 
-fn ioas(ioas: &Ioas, f: &mut dyn fmt::Write) -> fmt::Result {
+/// Shows what areas have of `all` address spaces, but memory that several of them have once.
+fn held(all: &Usage, repeats: (u64, u64), f: &mut dyn fmt::Write) -> fmt::Result {
+    let (pinned, charged) = repeats;
+    // Others may map and copy meanwhile: no figure is below 0.
+    writeln!(
+        f,
+        "held:\tpinned {} pages charged {} kB",
+        (all.pinned >> PAGE_SHIFT).saturating_sub(pinned),
+        (all.charged >> 10).saturating_sub(charged << (PAGE_SHIFT - 10)),
+    )
+}
+
+fn ioas(ioas: &Ioas, usage: &Usage, f: &mut dyn fmt::Write) -> fmt::Result {
     let window = ioas.iopt.window();
-    let usage = ioas.iopt.usage();
     let snoop = if ioas.iopt.enforces_snoop() {
         " enforce-snoop"
     } else {

@@ -19,7 +19,10 @@ use crate::{
             IoasUser, //
         }, //
     },
-    space::hwpt::Hwpt, //
+    space::{
+        hwpt::Hwpt,
+        memory::Repeats, //
+    }, //
 };
 use core::iter;
 use kernel::{
@@ -92,6 +95,8 @@ impl ReservedId<'_> {
 pub(crate) struct Objects {
     #[pin]
     table: IdTable<Entry>,
+    /// How often pages are in areas of its address spaces beyond the first time.
+    repeats: Arc<Repeats>,
 }
 
 impl Objects {
@@ -101,8 +106,12 @@ impl Objects {
     ///
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Arc<Self>> {
+        let repeats = Repeats::new()?;
         Arc::pin_init(
-            pin_init!(Self { table <- IdTable::new() }),
+            pin_init!(Self {
+                table <- IdTable::new(),
+                repeats,
+            }),
             GFP_KERNEL_ACCOUNT,
         )
     }
@@ -137,6 +146,11 @@ impl Objects {
             }
             may_go()
         })
+    }
+
+    /// How often pages are in areas of its address spaces beyond the first time.
+    pub(crate) fn repeats(&self) -> &Arc<Repeats> {
+        &self.repeats
     }
 
     /// Does something, which may not sleep, unless an id is taken: returns nothing then.

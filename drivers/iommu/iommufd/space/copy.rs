@@ -24,6 +24,7 @@ use crate::{
         memory::{
             Held,
             Part,
+            Repeats,
             SharedRoom, //
         }, //
     }, //
@@ -35,6 +36,7 @@ use kernel::{
         PAGE_SIZE, //
     },
     prelude::*,
+    sync::Arc,
     warn_on, //
 };
 
@@ -64,17 +66,17 @@ impl Parts {
 }
 
 impl IoPagetable {
-    /// The memory that is mapped in `range`, which has no holes.
+    /// The memory that is mapped in `range`, which has no holes; `repeats` are the context's.
     ///
     /// # Errors
     ///
     /// `ENOENT`: it has holes. `EOPNOTSUPP`: some of it is a device's. `ENOMEM`, `EINTR`.
-    pub(crate) fn parts(&self, range: IovaRange) -> Result<Parts> {
+    pub(crate) fn parts(&self, range: IovaRange, repeats: &Arc<Repeats>) -> Result<Parts> {
         let mut list = KVVec::new();
         let mut rest = Some(range);
         while let Some(todo) = rest {
             task::resched_killable()?;
-            let (piece, held) = self.share(todo, SharedRoom::new()?)?;
+            let (piece, held) = self.share(todo, SharedRoom::new(repeats)?)?;
             // Without a lock: memory may have to be cut.
             let part = held.into_part()?;
             list.push((piece.len(), part), GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;

@@ -332,6 +332,14 @@ impl Usage {
         }
     }
 
+    /// With all that `other` has.
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        self.areas = self.areas.wrapping_add(other.areas);
+        self.bytes = self.bytes.wrapping_add(other.bytes);
+        self.pinned = self.pinned.wrapping_add(other.pinned);
+        self.charged = self.charged.wrapping_add(other.charged);
+    }
+
     /// Without the areas that make up `other`.
     pub(crate) fn subtract(&mut self, other: &Self) {
         self.areas = self.areas.wrapping_sub(other.areas);

@@ -29,6 +29,10 @@ use kernel::{
         RBTreeNodeReservation, //
     },
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         Arc,
         Mutex,
         UniqueArc, //
@@ -49,6 +53,14 @@ pub(crate) struct FileMemory {
     pub(crate) file: Arc<WrittenFile>,
 }
 
+/// How often pages of shared memory are in areas of a context beyond the first time: what areas
+/// have, summed up, is more by as many pages than what is held.
+pub(crate) struct Repeats {
+    pinned: Atomic<u64>,
+    /// Those of them that count against a limit.
+    charged: Atomic<u64>,
+}
+
 /// Pinned memory that several areas may have parts of.
 #[pin_data]
 struct Shared {
@@ -56,6 +68,8 @@ struct Shared {
     writable: bool,
     /// Whether it counts against a limit.
     limited: bool,
+    /// Where it counts what several parts have.
+    repeats: Arc<Repeats>,
     #[pin]
     pieces: Mutex<Pieces>,
     /// The file that it is of, if devices may write to that.
@@ -94,6 +108,7 @@ pub(crate) struct Held {
 pub(crate) struct SharedRoom {
     shared: UniqueArc<MaybeUninit<Shared>>,
     node: RBTreeNodeReservation<u64, Piece>,
+    repeats: Arc<Repeats>,
 }
 
 impl Memory {
@@ -135,12 +150,46 @@ impl Memory {
     }
 }
 
-impl SharedRoom {
+impl Repeats {
+    /// None.
+    ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let none = Self {
+            pinned: Atomic::new(0),
+            charged: Atomic::new(0),
+        };
+        Ok(Arc::new(none, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Pages that are pinned, and those of them that count against a limit.
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.pinned.load(Relaxed), self.charged.load(Relaxed))
+    }
+}
+
+impl Shared {
+    /// Counts `npages` that one part more has which others have as well, or with `wrapping_neg`
+    /// one part less.
+    fn repeat(&self, npages: u64) {
+        self.repeats.pinned.fetch_add(npages, Relaxed);
+        if self.limited {
+            self.repeats.charged.fetch_add(npages, Relaxed);
+        }
+    }
+}
+
+impl SharedRoom {
+    /// Room for memory of the context that has `repeats`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(repeats: &Arc<Repeats>) -> Result<Self> {
         Ok(Self {
+            repeats: repeats.clone(),
             shared: UniqueArc::new_uninit(GFP_KERNEL_ACCOUNT)?,
             node: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
         })
@@ -190,9 +239,10 @@ impl Pieces {
     }
 
     /// Removes a user from all pieces from page `first` to `last`, and returns those that have
-    /// none any more.
-    fn let_go(&mut self, first: u64, last: u64) -> RBTree<u64, Piece> {
+    /// none any more, and how many pages others have.
+    fn let_go(&mut self, first: u64, last: u64) -> (RBTree<u64, Piece>, u64) {
         let mut gone = RBTree::new();
+        let mut staying = 0;
         let mut next = Some(first);
         while let Some(first) = next.filter(|first| *first <= last) {
             let Some(mut at) = self.0.cursor_lower_bound_mut(&first) else {
@@ -203,10 +253,12 @@ impl Pieces {
             piece.users -= 1;
             if piece.users == 0 {
                 gone.insert(at.remove_current().1);
+            } else {
+                staying += end - piece.first + 1;
             }
             task::resched();
         }
-        gone
+        (gone, staying)
     }
 }
 
@@ -232,6 +284,7 @@ impl Part {
         let Ok(shared) = room.shared.pin_init_with(pin_init!(Shared {
             writable,
             limited,
+            repeats: room.repeats,
             pieces <- new_mutex!(Pieces(pieces), "iommufd_pieces"),
             _file: file,
         }));
@@ -290,6 +343,7 @@ impl Part {
         // All pages of a part are in pieces.
         warn_on!(held.is_none());
         let (start, end) = held.ok_or(EINVAL)?;
+        self.memory.repeat(end - start + 1);
         Ok(Held {
             whole: Self {
                 memory: self.memory.clone(),
@@ -399,7 +453,8 @@ impl Held {
 impl Drop for Part {
     fn drop(&mut self) {
         let (first, last) = (self.first, self.last());
-        let gone = self.memory.pieces.lock().let_go(first, last);
+        let (gone, staying) = self.memory.pieces.lock().let_go(first, last);
+        self.memory.repeat(staying.wrapping_neg());
         // Unpins and uncharges, without the lock.
         drop(gone);
     }

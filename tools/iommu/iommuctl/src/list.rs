@@ -86,8 +86,8 @@ fn overview(found: &Contexts, before: &HashMap<String, u64>) -> String {
             context.objects.devices.len().to_string(),
             context.total(|space| space.area_count).to_string(),
             mapped(context, before.get(&context.context).copied()),
-            human(context.total(|space| space.pinned_bytes)),
-            human(context.total(|space| space.charged_bytes)),
+            human(context.objects.held.pinned_bytes),
+            human(context.objects.held.charged_bytes),
         ]);
     }
     table.to_string()

@@ -47,9 +47,17 @@ pub(crate) struct Device {
     pub(crate) ioasid: Option<u32>,
 }
 
+/// What is pinned and charged for a context; memory that several mappings have counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Held {
+    pub(crate) pinned_bytes: u64,
+    pub(crate) charged_bytes: u64,
+}
+
 /// What one context holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Objects {
+    pub(crate) held: Held,
     pub(crate) spaces: Vec<Space>,
     pub(crate) devices: Vec<Device>,
 }
@@ -91,6 +99,13 @@ fn space(words: &[&str], page: u64) -> Option<Space> {
     })
 }
 
+fn held(words: &[&str], page: u64) -> Option<Held> {
+    Some(Held {
+        pinned_bytes: after(words, "pinned")? * page,
+        charged_bytes: after(words, "charged")? << 10,
+    })
+}
+
 fn device(words: &[&str]) -> Option<Device> {
     Some(Device {
         id: words.first()?.parse().ok()?,
@@ -122,6 +137,7 @@ impl Objects {
         match key {
             "ioasid" => self.spaces.extend(space(words, page)),
             "device" => self.devices.extend(device(words)),
+            "held" => self.held = held(words, page).unwrap_or_default(),
             "area" => {
                 if let Some((ioasid, area)) = area(words) {
                     let space = self.spaces.iter_mut();
@@ -189,6 +205,7 @@ mod tests {
         ioasid:\t2 window 0x0-0xffffffffffffffff areas 2 mapped 8 kB pinned 2 pages charged 4 kB\n\
         ioasid:\t3 window 0x1000-0x1fff enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB\n\
         later:\t5 something new\n\
+        held:\tpinned 1 pages charged 4 kB\n\
         area:\tioasid 2 0x1000-0x1fff r- runs 1\n\
         area:\tioasid 2 0xfffffffffffff000-0xffffffffffffffff rw runs 1 more\n\
         context:\t9 opened by 200\n";
@@ -206,6 +223,8 @@ mod tests {
         assert_eq!(objects.spaces[0].pinned_bytes, 8192);
         assert_eq!(objects.spaces[0].charged_bytes, 4096);
         assert!(!objects.spaces[0].enforce_snoop && objects.spaces[1].enforce_snoop);
+        assert_eq!(objects.held.pinned_bytes, 4096);
+        assert_eq!(objects.held.charged_bytes, 4096);
         let areas = objects.spaces[0].areas.as_ref().unwrap();
         assert_eq!(areas.len(), 2);
         assert_eq!(areas[1].last, u64::MAX);
@@ -230,6 +249,7 @@ mod tests {
             "context:\tx",
             "ioasid:",
             "ioasid:\tx window 0-1",
+            "held:\tpinned",
             "area:\tioasid 1 0x0-0xfff rw runs 1",
         ] {
             assert_eq!(fdinfo(text, 4096), (None, Objects::default()), "{text}");

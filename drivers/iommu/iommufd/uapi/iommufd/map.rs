@@ -183,7 +183,7 @@ impl Command for IoasCopy {
         let from = ctx.objects.ioas(self.src_ioas_id)?;
         let source = IovaRange::with_len(self.src_iova, self.length)?;
         let _charges = ctx.hold_charges()?;
-        let parts = from.iopt.parts(source)?;
+        let parts = from.iopt.parts(source, ctx.objects.repeats())?;
         let to = ctx.objects.ioas(self.dst_ioas_id)?;
         let iova = fixed(self.flags, self.dst_iova);
         let wanted = wanted_iova(iova, self.length, self.src_iova)?;

@@ -82,7 +82,7 @@ fn charged() -> u64 {
             .contexts
             .iter()
             .filter(|context| context.owner.user == me)
-            .map(|context| context.total(|space| space.charged_bytes))
+            .map(|context| context.objects.held.charged_bytes)
             .sum()
     })
 }
