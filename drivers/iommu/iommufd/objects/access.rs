@@ -105,7 +105,9 @@ impl Access {
             drop(state);
             callback.ask_for_all();
             state = self.state.lock();
-            old.ioas().iopt.remove_listener(self.id);
+            old.ioas()
+                .iopt
+                .remove_listener(self.id, callback.listener());
         }
         state.unpin = new.clone();
         state.ioas = new;

@@ -104,9 +104,13 @@ impl IoPagetable {
         Ok(())
     }
 
-    /// Undoes [`Self::add_listener`].
-    pub(crate) fn remove_listener(&self, id: u32) {
-        let removed = self.space.lock().listeners.remove_node(&id);
+    /// Undoes [`Self::add_listener`]. Another one of that id stays.
+    pub(crate) fn remove_listener(&self, id: u32, listener: &Arc<Listener>) {
+        let mut space = self.space.lock();
+        let found = space.listeners.get(&id);
+        let is_it = found.is_some_and(|found| Arc::ptr_eq(found, listener));
+        let removed = is_it.then(|| space.listeners.remove_node(&id));
+        drop(space);
         // If it was the last reference, it goes here, after the lock.
         drop(removed);
     }
