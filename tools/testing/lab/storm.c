@@ -180,7 +180,7 @@ static void *shared_device(void *data)
 	uint64_t iova;
 
 	while (!storm->stop) {
-		iova = SHARED_IOVA(roll(&dice, SHARERS)) + roll(&dice, 2) * PAGE;
+		iova = SHARED_IOVA(roll(&dice, MAPPERS)) + roll(&dice, 2) * PAGE;
 		if (edu_dma(&self->edu, EDU_WRITES_MEMORY, iova, 0, DMA_SIZE))
 			complain(storm, "a device hangs", -ETIMEDOUT);
 		if (!roll(&dice, 4))
