@@ -34,13 +34,16 @@ struct seat {
 	struct span since;
 };
 
+struct member;
+
 struct crowd {
 	struct bound *b;
 	int space;			/* not fought over: where the witness looks */
 	int first;			/* of the ids that are fought over */
 	enum kind mortal;		/* what DESTROY destroys among them */
 	bool hwpts_known;		/* whether those of fdinfo are all written down */
-	bool binds;			/* whether devices but the witness's come and go */
+	/* How devices but the witness's are let go, if they come and go. */
+	void (*let_go)(struct member *member, struct seat *seat, unsigned int who);
 	struct seat seats[CROWD_SEATS];
 	unsigned int seats_count;
 	unsigned int deeds_count;

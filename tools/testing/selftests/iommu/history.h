@@ -47,7 +47,8 @@ enum fact {
 	FOUND,		/* there was one */
 	BUSY,		/* there was one, and it was in use */
 	USED,		/* it was in use from one call to another */
-	PUT, TAKEN, GOT	/* the container has it, has none, had it */
+	PUT, TAKEN,	/* the container has it, has none */
+	GOT, EMPTY	/* the container had it, had none */
 };
 
 /* From before a call until it was over. */
@@ -269,6 +270,74 @@ static inline void check_container(struct history *history, const struct note *g
 	wrong(history, "in the container, and not put there", got->id, got->when);
 }
 
+/* Whether somebody had the id for certain when @call was over. */
+static inline bool is_there_behind(const struct history *history, unsigned int id,
+				   struct span call)
+{
+	const struct note *note, *end = history->notes + history->count;
+	int there = 0;
+
+	for (note = history->notes; note < end; note++) {
+		if (!is_of(note, id, SPACE))
+			continue;
+		there += note->fact == BORN && note->when.end <= call.end;
+		there -= note->fact == DIED && note->when.begin < call.end;
+	}
+	return there > 0;
+}
+
+/* Whether a space may have been born in or behind the call @from, and before the end of @to. */
+static inline bool may_be_born(const struct history *history, unsigned int id,
+			       struct span from, struct span to)
+{
+	const struct note *note, *end = history->notes + history->count;
+
+	for (note = history->notes; note < end; note++)
+		if (is_of(note, id, SPACE) && note->fact == BORN &&
+		    note->when.end > from.begin && note->when.begin < to.end)
+			return true;
+	return false;
+}
+
+/*
+ * Whether a space's death may have been that of one that was put there, in the call @put or
+ * behind it. If there is one of that id all the same, that was born behind the death.
+ */
+static inline bool may_take_out(const struct history *history, const struct note *death,
+				struct span put)
+{
+	const struct note *note, *end = history->notes + history->count;
+	bool there = is_there_behind(history, death->id, death->when);
+
+	for (note = history->notes; note < end; note++)
+		if (note->fact == PUT && note->id == death->id &&
+		    note->when.end > put.begin && note->when.begin < death->when.end &&
+		    (!there || may_be_born(history, death->id, note->when, death->when)))
+			return true;
+	return false;
+}
+
+/* What was put there for certain must have been taken out, or have died, before it had none. */
+static inline void check_empty(struct history *history, const struct note *empty)
+{
+	const struct note *note, *end = history->notes + history->count, *put = NULL;
+
+	for (note = history->notes; note < end; note++)
+		if (note->fact == PUT && note->when.end < empty->when.begin &&
+		    (!put || note->when.begin > put->when.begin))
+			put = note;
+	if (!put)
+		return;
+	for (note = history->notes; note < end; note++) {
+		if (note->when.end < put->when.begin || note->when.begin > empty->when.end)
+			continue;
+		if (note->fact == TAKEN || (note->fact == DIED && note->kind == SPACE &&
+					    may_take_out(history, note, put->when)))
+			return;
+	}
+	wrong(history, "put into the container, and not there", put->id, empty->when);
+}
+
 static inline bool has_notes(const struct history *history, unsigned int id, enum kind kind)
 {
 	unsigned int i;
@@ -310,9 +379,12 @@ static inline unsigned int check_history(const struct diary *diaries, unsigned i
 				check_owners(history, id, i);
 		check_users(history, id);
 	}
-	for (i = 0; i < history->count; i++)
+	for (i = 0; i < history->count; i++) {
 		if (history->notes[i].fact == GOT)
 			check_container(history, &history->notes[i]);
+		if (history->notes[i].fact == EMPTY)
+			check_empty(history, &history->notes[i]);
+	}
 	bad = history->wrong;
 	free(history->notes);
 	free(history);
