@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * An id that is destroyed by many at once, and given to the next object at that moment:
- * one of them destroys the object that had it, and none of them the next one's.
+ * one of them destroys the object that had it, and none of them the next one's. And what
+ * is on its way out, and has to wait, has its id until it is gone.
  *
  * A MAP that waits for a page, for as long as the test likes, holds up whatever wants the
  * domains of its address space. Behind it the destroyers queue.
@@ -23,6 +24,7 @@
 
 struct queue {
 	struct bound *b;
+	int space;		/* whose domains are held up */
 	int victim;
 	/* The HWPT_ALLOC that whoever destroyed the victim makes at once. */
 	struct iommu_hwpt_alloc *next;
@@ -74,8 +76,8 @@ static bool somebody_waits(int uffd)
 	       read(uffd, &message, sizeof(message)) == sizeof(message);
 }
 
-/* Whether a thread of this process sleeps inside of an ioctl(2). */
-static bool sleeps_in_call(int tid)
+/* Whether a thread of this process sleeps inside of a system call of that number. */
+static bool sleeps_in(int tid, int number)
 {
 	char path[64], text[32] = "";
 	int fd;
@@ -88,13 +90,13 @@ static bool sleeps_in_call(int tid)
 		text[0] = 0;
 	close(fd);
 	/* One that runs has no number there. */
-	return text[0] >= '0' && text[0] <= '9' && atoi(text) == SYS_ioctl;
+	return text[0] >= '0' && text[0] <= '9' && atoi(text) == number;
 }
 
 static bool all_queued(struct queue *queue)
 {
 	for (int i = 0; i < DESTROYERS; i++)
-		if (!queue->done[i] && (!queue->tids[i] || !sleeps_in_call(queue->tids[i])))
+		if (!queue->done[i] && (!queue->tids[i] || !sleeps_in(queue->tids[i], SYS_ioctl)))
 			return false;
 	return true;
 }
@@ -114,7 +116,7 @@ static void *block(void *data)
 {
 	struct queue *queue = data;
 
-	queue->blocker_result = ioas_map(queue->b->fd, queue->b->ioasid, queue->blocker, PAGE,
+	queue->blocker_result = ioas_map(queue->b->fd, queue->space, queue->blocker, PAGE,
 					 BLOCKED_IOVA);
 	return NULL;
 }
@@ -136,21 +138,29 @@ static void *destroy_and_replace(void *data)
 	return NULL;
 }
 
-/* Have all destroyers inside of their calls, for an object that has just been made. */
-static void line_up(struct __test_metadata *_metadata, struct queue *queue, struct bound *b,
-		    struct iommu_hwpt_alloc *next)
+/* Have a MAP wait for its page. */
+static void hold_up(struct __test_metadata *_metadata, struct queue *queue)
 {
-	unsigned int ms = 0;
-
-	*queue = (struct queue) { .b = b, .next = next, .next_result = -ENODATA };
-	queue->victim = hwpt_alloc(b->fd, b->id, b->ioasid, 0);
-	ASSERT_LT(0, queue->victim);
 	queue->blocker = pages(1);
 	ASSERT_NE(NULL, queue->blocker);
 	queue->blocker_uffd = watch_page(queue->blocker, UFFDIO_REGISTER_MODE_MISSING);
 	ASSERT_LE(0, queue->blocker_uffd);
 	ASSERT_EQ(0, pthread_create(&queue->blocker_thread, NULL, block, queue));
 	ASSERT_TRUE(somebody_waits(queue->blocker_uffd));
+}
+
+/* Have all destroyers inside of their calls, for an object that has just been made. */
+static void line_up(struct __test_metadata *_metadata, struct queue *queue, struct bound *b,
+		    struct iommu_hwpt_alloc *next)
+{
+	unsigned int ms = 0;
+
+	*queue = (struct queue) {
+		.b = b, .space = b->ioasid, .next = next, .next_result = -ENODATA,
+	};
+	queue->victim = hwpt_alloc(b->fd, b->id, b->ioasid, 0);
+	ASSERT_LT(0, queue->victim);
+	hold_up(_metadata, queue);
 	for (int i = 0; i < DESTROYERS; i++)
 		ASSERT_EQ(0, pthread_create(&queue->threads[i], NULL, destroy_and_replace,
 					    queue));
@@ -159,11 +169,10 @@ static void line_up(struct __test_metadata *_metadata, struct queue *queue, stru
 	ASSERT_TRUE(all_queued(queue));
 }
 
-static void let_go(struct __test_metadata *_metadata, struct queue *queue)
+static void let_go(struct queue *queue)
 {
 	close(queue->blocker_uffd);
 	pthread_join(queue->blocker_thread, NULL);
-	EXPECT_OK(queue->blocker_result);
 }
 
 static void join_all(struct __test_metadata *_metadata, struct queue *queue)
@@ -239,7 +248,8 @@ TEST_F(stale, next_owner_is_left_alone)
 
 	for (i = 0; i < attempts && __test_passed(_metadata); i++) {
 		line_up(_metadata, &self->queue, &self->b, self->next);
-		let_go(_metadata, &self->queue);
+		let_go(&self->queue);
+		EXPECT_OK(self->queue.blocker_result);
 		join_all(_metadata, &self->queue);
 		EXPECT_OK(self->queue.next_result);
 		EXPECT_EQ(self->queue.victim, (int)self->next->out_hwpt_id);
@@ -259,7 +269,8 @@ TEST_F(stale, next_owner_fails)
 	ASSERT_EQ(0, mprotect(self->next, PAGE, PROT_READ));
 	for (i = 0; i < attempts && __test_passed(_metadata); i++) {
 		line_up(_metadata, &self->queue, &self->b, self->next);
-		let_go(_metadata, &self->queue);
+		let_go(&self->queue);
+		EXPECT_OK(self->queue.blocker_result);
 		join_all(_metadata, &self->queue);
 		EXPECT_ERRNO(EFAULT, self->queue.next_result);
 		EXPECT_EQ(self->queue.victim, next_id(self->b.fd));
@@ -267,6 +278,113 @@ TEST_F(stale, next_owner_fails)
 		EXPECT_LT(0, read_through("/sys/kernel/debug/iommufd/contexts"));
 	}
 	TH_LOG("%u attempts", i);
+}
+
+/* --- objects that cannot go yet ---------------------------------------------------------- */
+
+static void *free_space(void *data)
+{
+	struct queue *queue = data;
+
+	queue->tids[0] = syscall(SYS_gettid);
+	queue->next_result = destroy(queue->b->fd, queue->space);
+	queue->done[0] = true;
+	return NULL;
+}
+
+/* Has the device's group for as long as it waits for the domains of the space. */
+static void *make_domain(void *data)
+{
+	struct queue *queue = data;
+
+	queue->tids[1] = syscall(SYS_gettid);
+	queue->next_result = hwpt_alloc(queue->b->fd, queue->b->id, queue->space, 0);
+	return NULL;
+}
+
+static void *let_device_go(void *data)
+{
+	struct queue *queue = data;
+
+	queue->tids[0] = syscall(SYS_gettid);
+	edu_close(&queue->b->edu);
+	queue->done[0] = true;
+	return NULL;
+}
+
+/* Whether an object of that kind and id is found. Looking at a context waits for nobody. */
+static bool is_found(int iommufd, const char *kind, int id)
+{
+	char path[48], text[4096], line[32];
+	ssize_t bytes;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", iommufd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	bytes = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[bytes > 0 ? bytes : 0] = 0;
+	snprintf(line, sizeof(line), "\n%s:\t%d ", kind, id);
+	return strstr(text, line);
+}
+
+/* The first thread is on its way with an object that nobody finds, and waits for the MAP. */
+static void expect_on_its_way(struct __test_metadata *_metadata, struct queue *queue,
+			      const char *kind, int id, int call_number)
+{
+	unsigned int ms = 0;
+
+	while ((is_found(queue->b->fd, kind, id) || !sleeps_in(queue->tids[0], call_number)) &&
+	       ms++ < PATIENCE_MS * slowness_factor)
+		edu_sleep_ms(1);
+	EXPECT_FALSE(is_found(queue->b->fd, kind, id));
+	EXPECT_FALSE(queue->done[0]);
+}
+
+/* Nobody finds a space any more, and its id is nobody else's until its maps have ended. */
+TEST_F(stale, space_that_goes_keeps_its_id)
+{
+	struct queue *queue = &self->queue;
+	int space = ioas_alloc(self->b.fd);
+
+	ASSERT_LT(0, space);
+	*queue = (struct queue) { .b = &self->b, .space = space };
+	hold_up(_metadata, queue);
+	ASSERT_EQ(0, pthread_create(&queue->threads[0], NULL, free_space, queue));
+	expect_on_its_way(_metadata, queue, "ioasid", space, SYS_ioctl);
+	EXPECT_ERRNO(ENOENT, destroy(self->b.fd, space));
+	EXPECT_LT(space, next_id(self->b.fd));
+	let_go(queue);
+	pthread_join(queue->threads[0], NULL);
+	EXPECT_OK(queue->next_result);
+	EXPECT_EQ(space, next_id(self->b.fd));
+	munmap(queue->blocker, PAGE);
+}
+
+/* The same for a device, until who has its group has done with it. */
+TEST_F(stale, device_that_goes_keeps_its_id)
+{
+	struct queue *queue = &self->queue;
+	unsigned int ms = 0;
+
+	*queue = (struct queue) { .b = &self->b, .space = self->b.ioasid };
+	hold_up(_metadata, queue);
+	ASSERT_EQ(0, pthread_create(&queue->threads[1], NULL, make_domain, queue));
+	while (!(queue->tids[1] && sleeps_in(queue->tids[1], SYS_ioctl)) &&
+	       ms++ < PATIENCE_MS * slowness_factor)
+		edu_sleep_ms(1);
+	ASSERT_EQ(0, pthread_create(&queue->threads[0], NULL, let_device_go, queue));
+	expect_on_its_way(_metadata, queue, "device", self->b.id, SYS_close);
+	EXPECT_ERRNO(ENOENT, destroy(self->b.fd, self->b.id));
+	EXPECT_LT(self->b.id, next_id(self->b.fd));
+	let_go(queue);
+	pthread_join(queue->threads[0], NULL);
+	pthread_join(queue->threads[1], NULL);
+	EXPECT_OK(queue->blocker_result);
+	EXPECT_OK(destroy(self->b.fd, queue->next_result));
+	EXPECT_EQ(self->b.id, next_id(self->b.fd));
+	EXPECT_EQ(PAGE, ioas_unmap(self->b.fd, self->b.ioasid, BLOCKED_IOVA, PAGE));
+	munmap(queue->blocker, PAGE);
 }
 
 /* --- what a device reaches ------------------------------------------------------------- */
@@ -353,7 +471,8 @@ TEST_F(stale, next_owner_is_held_up)
 		SKIP(return, "needs userfaultfd's write protection");
 	ASSERT_OK(protect_page(uffd, self->next, true));
 	line_up(_metadata, queue, &self->b, self->next);
-	let_go(_metadata, queue);
+	let_go(queue);
+	EXPECT_OK(queue->blocker_result);
 	EXPECT_TRUE(somebody_waits(uffd));
 	while (how_many_done(queue) < DESTROYERS - 1 && ms++ < PATIENCE_MS * slowness_factor)
 		edu_sleep_ms(1);
