@@ -38,11 +38,19 @@ static int scattered_file(unsigned int count)
 	return file;
 }
 
+/* Found once, before each test has a process of its own. */
+static struct failnth_code code;
+
+__attribute__((constructor)) static void find_code(void)
+{
+	failnth_find(&code, "iommufd", SET_DOMAIN);
+}
+
 FIXTURE_SETUP(failnth)
 {
 	struct world *w = &self->world;
 
-	ASSERT_OK(failnth_prepare("iommufd", SET_DOMAIN, variant->sweep.leaves))
+	ASSERT_OK(failnth_prepare(&code, variant->sweep.leaves))
 		TH_LOG("needs a kernel that can fail on request");
 	self->faults = failnth_open();
 	ASSERT_LE(0, self->faults);

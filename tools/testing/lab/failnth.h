@@ -53,13 +53,19 @@ static inline int failnth_range(const char *kind, unsigned long start, unsigned 
 	return ret ? ret : failnth_setting(name, value);
 }
 
+/* Where something begins, and ends; both are 0 if it is not there. */
+struct failnth_code {
+	unsigned long module[2], function[2];
+};
+
 /*
- * Where the code of @module is, and that of @function in the kernel itself; what is
- * not there is empty. Code is sorted by address, as far as the kernel's own goes.
+ * Finds the code of @module, and that of @function in the kernel itself. Code is sorted by
+ * address, as far as the kernel's own goes. Takes seconds where there are many symbols.
  */
-static inline void failnth_find(const char *module, unsigned long found[2],
-				const char *function, unsigned long skipped[2])
+static inline void failnth_find(struct failnth_code *code, const char *module,
+				const char *function)
 {
+	unsigned long *found = code->module, *skipped = code->function;
 	FILE *file = fopen("/proc/kallsyms", "r");
 	char line[512], name[256], owner[64], type;
 	unsigned long address;
@@ -84,15 +90,14 @@ static inline void failnth_find(const char *module, unsigned long found[2],
 }
 
 /*
- * Count what happens inside of @module, but with @spare nothing inside of @function:
+ * Count what happens inside of the module, but with @spare nothing inside of the function:
  * every allocation there is, and the log is for what goes wrong.
  */
-static inline int failnth_prepare(const char *module, const char *function, bool spare)
+static inline int failnth_prepare(const struct failnth_code *code, bool spare)
 {
-	unsigned long found[2] = { 0 }, skipped[2] = { 0 };
+	const unsigned long *found = code->module, *skipped = code->function;
 	int ret;
 
-	failnth_find(module, found, function, skipped);
 	if (!found[0] || !skipped[1])
 		return -ENOENT;
 	ret = failnth_setting("verbose", "0");

@@ -61,7 +61,7 @@ pub(crate) fn pci_address(text: &str) -> Option<String> {
 /// The device that a line names. Virtio's IOMMU numbers them as the bus does.
 fn device(line: &str) -> Option<String> {
     if let Some(endpoint) = number(line, "fault from EP ") {
-        let (bus, slot) = (endpoint >> 8 & 0xff, endpoint >> 3 & 0x1f);
+        let (bus, slot) = ((endpoint >> 8) & 0xff, (endpoint >> 3) & 0x1f);
         return Some(format!(
             "{:04x}:{bus:02x}:{slot:02x}.{:x}",
             endpoint >> 16,

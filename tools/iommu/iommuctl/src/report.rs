@@ -119,7 +119,10 @@ fn build_id(module: &str) -> Option<String> {
     const LENGTH: usize = 20;
     let note = fs::read(format!("/sys/module/{module}/notes/.note.gnu.build-id")).ok()?;
     let id = note.get(note.len().checked_sub(LENGTH)?..)?;
-    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits = id.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits
+        .map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 fn module(name: &&str) -> String {
