@@ -19,7 +19,6 @@ mod map;
 mod names;
 mod output;
 mod parse;
-mod persist;
 mod picture;
 mod report;
 mod size;
