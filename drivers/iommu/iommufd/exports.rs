@@ -5,8 +5,8 @@
 //! Each function converts its arguments, makes one call and converts the result. Signatures are
 //! compared with the header's at compile time; `exports.c` holds the `EXPORT_SYMBOL` lines.
 //!
-//! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a [`DeviceHandle`]
-//! and a `struct iommufd_access` an [`AccessHandle`], each in a [`KBox`].
+//! A `struct iommufd_ctx` is a [`Context`] in an [`Arc`], a `struct iommufd_device` a
+//! [`DeviceHandle`] and a `struct iommufd_access` an [`AccessHandle`], each in a [`KBox`].
 
 use crate::{
     iova::IovaRange,
@@ -526,7 +526,8 @@ fn range_and_pages(iova: c_ulong, length: c_ulong) -> Result<(IovaRange, usize)>
 export_fn! {
     /// Pins the pages behind a range and lists them in `out_pages`.
     ///
-    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`crate::objects::access::Access::pin`].
+    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as
+    /// [`crate::objects::access::Access::pin`].
     ///
     /// # Safety
     ///
@@ -577,7 +578,8 @@ export_fn! {
     /// `IOMMUFD_ACCESS_RW_WRITE`, else out of it. It is all the same who the caller is, so that
     /// `IOMMUFD_ACCESS_RW_KTHREAD` means nothing.
     ///
-    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as [`crate::objects::access::Access::copy`].
+    /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as
+    /// [`crate::objects::access::Access::copy`].
     ///
     /// # Safety
     ///

@@ -2,10 +2,9 @@
 
 //! Safe wrappers over the kernel's C interfaces.
 //!
-//! This module, [`crate::space::mapped`] and [`crate::exports`] are the only places where `unsafe` is
-//! allowed. Each file
-//! here is written as what the kernel crate could offer itself, and its head names the file that
-//! it would become there.
+//! This module, [`crate::space::mapped`] and [`crate::exports`] are the only places where `unsafe`
+//! is allowed. Each file here is written as what the kernel crate could offer itself, and its head
+//! names the file that it would become there.
 
 pub(crate) mod access_ops;
 pub(crate) mod account;

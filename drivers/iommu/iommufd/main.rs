@@ -3,8 +3,8 @@
 //! /dev/iommu: I/O address spaces for userspace.
 //!
 //! A context ([`objects::context`]) is one open of the node. It owns I/O address spaces
-//! ([`objects::ioas`], with [`space`] as what they are made of) and the devices that drivers such as
-//! VFIO have bound to it ([`objects::group`]). The way of a map is: [`uapi::ioctl`],
+//! ([`objects::ioas`], with [`space`] as what they are made of) and the devices that drivers such
+//! as VFIO have bound to it ([`objects::group`]). The way of a map is: [`uapi::ioctl`],
 //! [`uapi::ioasid`], [`space::IoPagetable::map`], [`kapi::domain::Domain::map`].
 //!
 //! # Lock order
@@ -21,8 +21,8 @@
 //!    that several areas have ([`space::memory`]), and where a device's memory is mapped
 //!    ([`kapi::device_memory`]);
 //! 4. the table of ids ([`objects::table`]), the cookies ([`objects::cookies`]) and the groups
-//!    ([`objects::groups`]) of a context, and the list of all contexts ([`objects::registry`]), each
-//!    on its own and for moments; a context's container ([`objects::container`]) above them.
+//!    ([`objects::groups`]) of a context, and the list of all contexts ([`objects::registry`]),
+//!    each on its own and for moments; a context's container ([`objects::container`]) above them.
 
 #![deny(unsafe_code)]
 

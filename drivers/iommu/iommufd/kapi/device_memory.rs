@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of devices: the BARs that VFIO gives to other devices' DMA as dma-bufs. Would become part of
-//! `rust/kernel/dma_buf.rs`.
+//! Memory of devices: the BARs that VFIO gives to other devices' DMA as dma-bufs. Would become part
+//! of `rust/kernel/dma_buf.rs`.
 //!
 //! Nobody pins it, or pays for it, and it can be taken back: VFIO does so before the BAR stops
 //! to answer, because of a reset for one. The area stays, with nothing behind it, until it is

@@ -169,7 +169,8 @@ where
     }
     // SAFETY: Set by `open`, which succeeded, and not changed before `release`.
     let private = unsafe { (*raw).private_data };
-    // SAFETY: By the invariant of `Identity`, it is what `open` of `T` returned; the file, and so its reference, outlives this.
+    // SAFETY: By the invariant of `Identity`, it is what `open` of `T` returned; the file, and so
+    // its reference, outlives this.
     let borrowed = unsafe { <Arc<T> as ForeignOwnable>::borrow(private) };
     Some(borrowed.into())
 }

@@ -25,8 +25,8 @@ use kernel::{
 #[pin_data]
 pub(crate) struct Ioas {
     id: u32,
-    /// How many groups, domains and accesses use it. Goes up only under the lock of the context's objects, where
-    /// freeing looks at it.
+    /// How many groups, domains and accesses use it. Goes up only under the lock of the context's
+    /// objects, where freeing looks at it.
     users: Atomic<i32>,
     /// What is mapped, and where.
     #[pin]
@@ -67,7 +67,8 @@ pub(crate) struct IoasUser {
 }
 
 impl IoasUser {
-    /// To be called under the lock that freeing takes; see [`crate::objects::table::Objects::use_ioas`].
+    /// To be called under the lock that freeing takes; see
+    /// [`crate::objects::table::Objects::use_ioas`].
     pub(crate) fn new(ioas: Arc<Ioas>) -> Self {
         ioas.users.fetch_add(1, Relaxed);
         Self { ioas }

@@ -369,8 +369,8 @@ impl<T> Areas<T> {
         }
     }
 
-    /// Makes two areas of the live one that ends with `last`: the first ends with `cut`, and `split`
-    /// takes the content of the second from that of the first.
+    /// Makes two areas of the live one that ends with `last`: the first ends with `cut`, and
+    /// `split` takes the content of the second from that of the first.
     ///
     /// # Errors
     ///

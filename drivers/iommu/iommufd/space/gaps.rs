@@ -7,9 +7,10 @@
 //!
 //! What is kept is a **superset of what is free**: a new area is not taken out of its gap. Whoever
 //! chooses an address and finds an area in a gap, or addresses that nobody may choose, takes it
-//! out then ([`crate::space::areas::Areas::choose`]). An area that goes becomes part of a gap at once. So
-//! the lowest gap with enough room either has an address to choose, or is in need of repair; and
-//! each area is taken out of a gap but once, or once in each of the ranges that it lies in.
+//! out then ([`crate::space::areas::Areas::choose`]). An area that goes becomes part of a gap at
+//! once. So the lowest gap with enough room either has an address to choose, or is in need of
+//! repair; and each area is taken out of a gap but once, or once in each of the ranges that it lies
+//! in.
 //!
 //! The gaps are the nodes of an AVL tree, in the order of their addresses. Each knows the most room
 //! that there is in a gap below it **for each alignment**, so that a search never looks at a gap
@@ -19,7 +20,8 @@
 //!
 //! As many nodes as there can be gaps are there beforehand: an unmap allocates nothing. Behind each
 //! gap there is an area that was taken out of it, or the end of a range in which addresses may be
-//! chosen, and each of them is behind one gap only: so there are no more gaps than areas and ranges.
+//! chosen, and each of them is behind one gap only: so there are no more gaps than areas and
+//! ranges.
 
 use crate::iova::IovaRange;
 use core::mem;

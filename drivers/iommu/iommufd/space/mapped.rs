@@ -133,8 +133,8 @@ impl Drop for Released {
 }
 
 impl Domains {
-    /// Unmaps an area from every domain, after it was shown to `look`. Returns what was mapped, to be
-    /// dropped without a lock; nothing if an IOMMU driver fails, for then it is leaked.
+    /// Unmaps an area from every domain, after it was shown to `look`. Returns what was mapped, to
+    /// be dropped without a lock; nothing if an IOMMU driver fails, for then it is leaked.
     #[inline]
     pub(crate) fn unmap(
         &self,

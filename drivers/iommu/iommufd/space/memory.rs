@@ -2,10 +2,10 @@
 
 //! Pinned memory and who pays for it, and what several areas have parts of.
 //!
-//! The latter lies in pieces, each pinned and charged once, however many parts have it. A part is made of
-//! whole pieces: where it begins and ends, a piece is cut in two when the part is made. That may
-//! fail, so that nothing has to when a part is dropped, and each piece goes with the last part
-//! that has it: what is pinned and charged is what is still mapped somewhere.
+//! The latter lies in pieces, each pinned and charged once, however many parts have it. A part is
+//! made of whole pieces: where it begins and ends, a piece is cut in two when the part is made.
+//! That may fail, so that nothing has to when a part is dropped, and each piece goes with the last
+//! part that has it: what is pinned and charged is what is still mapped somewhere.
 
 use crate::{
     kapi::{
