@@ -98,13 +98,10 @@ fn draw(listing: &Listing) -> String {
 
 /// `iommuctl devices`
 pub(crate) fn run(json: bool) -> Result<()> {
-    let mut devices = PciDevice::all();
-    // Those of no group come last.
-    devices.sort_by_key(|device| device.group.map_or(u64::MAX, u64::from));
     let host = Host::read();
-    let examine = |device| examine(device, &host);
+    let devices = PciDevice::by_group().into_iter();
     let listing = Listing {
-        devices: devices.into_iter().map(examine).collect(),
+        devices: devices.map(|device| examine(device, &host)).collect(),
     };
     if json {
         return output::json(&listing);

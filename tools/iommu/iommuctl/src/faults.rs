@@ -15,7 +15,10 @@ use rustix::{
 };
 use serde::Serialize;
 
-use crate::size;
+use crate::{
+    parse,
+    size, //
+};
 
 /// An access that was refused.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,11 +39,7 @@ pub(crate) struct Fault {
 fn number(text: &str, before: &str) -> Option<u64> {
     let (_, rest) = text.split_once(before)?;
     let end = rest.find(|c: char| !c.is_ascii_alphanumeric());
-    let word = &rest[..end.unwrap_or(rest.len())];
-    match word.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => word.parse().ok(),
-    }
+    parse::number(&rest[..end.unwrap_or(rest.len())])
 }
 
 /// A PCI address in full, if the text is one.

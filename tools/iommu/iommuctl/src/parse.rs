@@ -70,9 +70,17 @@ pub(crate) struct Listed {
     pub(crate) objects: Objects,
 }
 
+/// A number as the kernel prints it, hexadecimal behind `0x`.
+pub(crate) fn number(word: &str) -> Option<u64> {
+    match word.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => word.parse().ok(),
+    }
+}
+
 /// `first-last`, both hexadecimal.
 fn range(text: &str) -> Option<(u64, u64)> {
-    let hex = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let hex = |text: &str| number(text).filter(|_| text.starts_with("0x"));
     let (first, last) = text.split_once('-')?;
     Some((hex(first)?, hex(last)?))
 }

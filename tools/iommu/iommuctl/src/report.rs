@@ -176,8 +176,7 @@ fn device(device: &PciDevice) -> String {
 
 /// The groups with their devices and reserved ranges, and the devices without.
 fn groups() -> Vec<String> {
-    let mut devices = PciDevice::all();
-    devices.sort_by_key(|device| device.group.map_or(u64::MAX, u64::from));
+    let devices = PciDevice::by_group();
     let mut lines = Vec::new();
     for same in devices.chunk_by(|one, other| one.group == other.group) {
         if let Some(group) = same.first().and_then(|device| device.group) {

@@ -95,6 +95,13 @@ impl PciDevice {
             .collect()
     }
 
+    /// All there are, by group; those of no group come last.
+    pub(crate) fn by_group() -> Vec<Self> {
+        let mut devices = Self::all();
+        devices.sort_by_key(|device| device.group.map_or(u64::MAX, u64::from));
+        devices
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         Path::new(PCI_DEVICES).join(&self.address).join(name)
     }

@@ -3,6 +3,7 @@
 //! The driver's tracepoints, as tracefs prints them.
 
 use crate::{
+    parse,
     size,
     system, //
 };
@@ -26,13 +27,8 @@ pub(crate) struct Unmap {
 }
 
 fn field(text: &str, name: &str) -> Option<u64> {
-    let word = text
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(name))?;
-    match word.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).ok(),
-        None => word.parse().ok(),
-    }
+    let mut words = text.split_whitespace();
+    parse::number(words.find_map(|word| word.strip_prefix(name))?)
 }
 
 /// `THREAD-PID [CPU] FLAGS SECONDS: unmap: ioasid=...`
