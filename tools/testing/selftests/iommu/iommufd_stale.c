@@ -492,4 +492,59 @@ TEST_F(stale, next_owner_is_held_up)
 	EXPECT_EQ(queue->victim, next_id(self->b.fd));
 }
 
+/* --- maps ----------------------------------------------------------------------------- */
+
+struct held_up_map {
+	int fd;
+	struct iommu_ioas_map *arg;
+	int result;
+};
+
+static void *map_held_up(void *data)
+{
+	struct held_up_map *map = data;
+
+	map->result = call(map->fd, IOMMU_IOAS_MAP, map->arg);
+	return NULL;
+}
+
+/*
+ * A map is held up with its answer, others have its addresses meanwhile, and then it fails:
+ * what is there by then is theirs.
+ */
+static void expect_others_map_kept(struct __test_metadata *_metadata, struct bound *b,
+				   uint32_t flags, uint64_t iova)
+{
+	struct held_up_map map = { .fd = b->fd, .arg = (void *)pages(1) };
+	int uffd = watch_page(map.arg, UFFDIO_REGISTER_MODE_WP);
+	char *memory = pages(1);
+	pthread_t thread;
+
+	if (uffd < 0)
+		SKIP(return, "needs userfaultfd's write protection");
+	*map.arg = ioas_map_arg(b->ioasid, memory, PAGE, iova, flags);
+	ASSERT_OK(protect_page(uffd, map.arg, true));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_held_up, &map));
+	EXPECT_TRUE(somebody_waits(uffd));
+	ioas_unmap(b->fd, b->ioasid, 0, UINT64_MAX);
+	EXPECT_OK(ioas_map(b->fd, b->ioasid, memory, PAGE, iova));
+	ASSERT_EQ(0, mprotect(map.arg, PAGE, PROT_READ));
+	ASSERT_OK(protect_page(uffd, map.arg, false));
+	pthread_join(thread, NULL);
+	close(uffd);
+	EXPECT_ERRNO(EFAULT, map.result);
+	EXPECT_EQ((int64_t)PAGE, ioas_unmap(b->fd, b->ioasid, iova, PAGE));
+	EXPECT_EQ(0, ioas_unmap(b->fd, b->ioasid, 0, UINT64_MAX));
+}
+
+TEST_F(stale, map_that_cannot_be_told)
+{
+	expect_others_map_kept(_metadata, &self->b, FIXED | RW, MAPPED_IOVA);
+}
+
+TEST_F(stale, chosen_map_that_cannot_be_told)
+{
+	expect_others_map_kept(_metadata, &self->b, RW, PAGE);
+}
+
 TEST_HARNESS_MAIN

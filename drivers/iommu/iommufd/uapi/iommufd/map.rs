@@ -95,13 +95,15 @@ fn wanted_iova(iova: Option<u64>, len: u64, source: u64) -> Result<WantedIova> {
     Ok(WantedIova::Any { len, align })
 }
 
-/// Tells userspace where something was mapped, or unmaps it again.
-fn tell(reply: &Reply, offset: usize, ioas: &Ioas, range: IovaRange) -> Result {
-    let told = reply.write_u64(offset, range.first());
-    if told.is_err() {
-        ioas.iopt.unmap(range)?;
+/// Tells userspace where something was mapped, if it did not say so itself.
+///
+/// Nothing is unmapped if that fails: who else knows of the address may have put something else
+/// there. So whether the answer can be written to is seen first, by writing what is there.
+fn tell(reply: &Reply, offset: usize, given: Option<u64>, range: IovaRange) -> Result {
+    match given {
+        Some(_) => Ok(()),
+        None => reply.write_u64(offset, range.first()),
     }
-    told
 }
 
 /// A map.
@@ -135,15 +137,17 @@ impl Command for IoasMap {
         let prot = prot(self.flags, &[self.iova, self.length])?;
         let ioas = ctx.objects.ioas(self.ioas_id)?;
         self.user_va.checked_add(self.length).ok_or(EOVERFLOW)?;
+        let iova = fixed(self.flags, self.iova);
         let wanted = Map {
             ioas_id: self.ioas_id,
             source: Source::User(self.user_va),
             length: self.length,
-            iova: fixed(self.flags, self.iova),
+            iova,
             prot,
         };
+        reply.write_u64(offset_of!(Self, iova), self.iova)?;
         let range = map(ctx, &ioas, wanted)?;
-        tell(reply, offset_of!(Self, iova), &ioas, range)
+        tell(reply, offset_of!(Self, iova), iova, range)
     }
 }
 
@@ -152,15 +156,16 @@ impl Command for IoasMapFile {
         let prot = prot(self.flags, &[self.iova, self.length])?;
         let ioas = ctx.objects.ioas(self.ioas_id)?;
         IovaRange::with_len(self.start, self.length)?;
+        let iova = fixed(self.flags, self.iova);
         if let Some(buf) = DmaBuf::of_fd(self.fd) {
             buf.check_access(prot.write)?;
             let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
-            let iova = fixed(self.flags, self.iova);
             let wanted = wanted_iova(iova, self.length, self.start)?;
+            reply.write_u64(offset_of!(Self, iova), self.iova)?;
             let range = trace::map_somewhere(self.ioas_id, iova, self.length, || {
                 ioas.iopt.map_device(wanted, memory, prot)
             })?;
-            return tell(reply, offset_of!(Self, iova), &ioas, range);
+            return tell(reply, offset_of!(Self, iova), iova, range);
         }
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
         let file = LocalFile::fget(fd)?;
@@ -169,11 +174,12 @@ impl Command for IoasMapFile {
             ioas_id: self.ioas_id,
             source: Source::File(&file, self.start),
             length: self.length,
-            iova: fixed(self.flags, self.iova),
+            iova,
             prot,
         };
+        reply.write_u64(offset_of!(Self, iova), self.iova)?;
         let range = map(ctx, &ioas, wanted)?;
-        tell(reply, offset_of!(Self, iova), &ioas, range)
+        tell(reply, offset_of!(Self, iova), iova, range)
     }
 }
 
@@ -187,10 +193,11 @@ impl Command for IoasCopy {
         let to = ctx.objects.ioas(self.dst_ioas_id)?;
         let iova = fixed(self.flags, self.dst_iova);
         let wanted = wanted_iova(iova, self.length, self.src_iova)?;
+        reply.write_u64(offset_of!(Self, dst_iova), self.dst_iova)?;
         let range = trace::map_somewhere(self.dst_ioas_id, iova, self.length, || {
             to.iopt.map_parts(parts, wanted, prot)
         })?;
-        tell(reply, offset_of!(Self, dst_iova), &to, range)
+        tell(reply, offset_of!(Self, dst_iova), iova, range)
     }
 }
 
