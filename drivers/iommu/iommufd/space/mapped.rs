@@ -238,6 +238,7 @@ impl Domains {
                 Ok(())
             }),
             Some(runs) => runs.slices(0, 0).try_for_each(|some| {
+                task::resched_killable()?;
                 // SAFETY: As above.
                 unsafe { domain.map(next, some, prot, large) }?;
                 let len = some.iter().map(|run| run.len()).sum();
