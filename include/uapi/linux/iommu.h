@@ -81,7 +81,8 @@ enum iommu_extension {
  * define IOMMU_EXT_EXPLICIT - The number is meant, and not what was left over
  *
  * Flag that may be added to a number of enum iommu_extension: such a number is
- * answered on every context, always. See IOMMU_CHECK_EXTENSION.
+ * answered from the first call on, unless the context is a VFIO container. See
+ * IOMMU_CHECK_EXTENSION.
  */
 #define IOMMU_EXT_EXPLICIT 0x80000000U
 
@@ -93,14 +94,15 @@ enum iommu_extension {
  *
  * VFIO_GET_API_VERSION has the same value, takes no argument, and has to be
  * answered with 0: the number that comes with it is whatever the caller's
- * register held. So a plain number is answered with 0
+ * register held. So the answer is 0
  *
- * * until a device was bound to the context or IOMMU_IOASID_ALLOC has succeeded;
- * * while the context is a VFIO container: a VFIO group was given to it, or
- *   IOMMU_VFIO_IOAS of <linux/iommufd.h> has set an address space for it.
+ * * to a plain number, until a device was bound to the context or
+ *   IOMMU_IOASID_ALLOC has succeeded;
+ * * to any number, while the context is a VFIO container: a VFIO group was given to
+ *   it, or IOMMU_VFIO_IOAS of <linux/iommufd.h> has set an address space for it.
  *
  * Return: 1 if the feature works here, 0 if not, if the number means nothing, or
- * if it is plain and the context as just described. Never fails.
+ * if number and context are as just described. Never fails.
  */
 #define IOMMU_CHECK_EXTENSION _IO(IOMMU_TYPE, IOMMU_BASE + 0)
 

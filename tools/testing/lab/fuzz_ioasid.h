@@ -14,7 +14,8 @@ static void fuzz_extension(struct fuzz *f)
 	if (one_in(&f->input, 2))
 		number |= IOMMU_EXT_EXPLICIT;
 	else
-		known = known && context->knows_ioasids && !context->container;
+		known = known && context->knows_ioasids;
+	known = known && !context->container;
 	foreseen(f, "CHECK_EXTENSION", iommu_check_extension(f->fds[c], number), known);
 }
 

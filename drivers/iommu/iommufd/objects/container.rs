@@ -42,6 +42,8 @@ struct State {
     ioas: Option<Arc<Ioas>>,
     /// Whether it is for devices without an IOMMU, and so without an address space.
     no_iommu: bool,
+    /// Whether a VFIO group was given to it.
+    has_group: bool,
 }
 
 impl Container {
@@ -82,7 +84,8 @@ impl Container {
         Ok(())
     }
 
-    /// Sees to it that there is an address space for the calls of a VFIO container.
+    /// Sees to it that there is an address space for the calls of a VFIO container, to which a
+    /// group is given.
     ///
     /// # Errors
     ///
@@ -98,6 +101,7 @@ impl Container {
             id.give_to(Object::Ioas(ioas.clone()), None);
             state.ioas = Some(ioas);
         }
+        state.has_group = true;
         Ok(())
     }
 
@@ -121,6 +125,7 @@ impl Container {
             return Err(EINVAL);
         }
         state.no_iommu = true;
+        state.has_group = true;
         Ok(())
     }
 
@@ -129,11 +134,16 @@ impl Container {
         self.knows_ioasids.store(true, Relaxed);
     }
 
-    /// Whether a plain number that comes with `IOMMU_CHECK_EXTENSION` is one. If not, the call is
-    /// that of a container by the same number, which has no argument.
-    pub(crate) fn takes_plain_extensions(&self) -> bool {
+    /// Whether the context is a container: `IOMMU_CHECK_EXTENSION` is that call of a container then
+    /// which has the same number, and no argument.
+    pub(crate) fn is_in_use(&self) -> bool {
         let state = self.state.lock();
-        state.ioas.is_none() && !state.no_iommu && self.knows_ioasids.load(Relaxed)
+        state.ioas.is_some() || state.has_group
+    }
+
+    /// Whether a device was bound or an IOASID allocated.
+    pub(crate) fn knows_ioasids(&self) -> bool {
+        self.knows_ioasids.load(Relaxed)
     }
 
     /// Whether the container is for devices without an IOMMU.

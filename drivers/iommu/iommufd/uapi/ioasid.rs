@@ -153,5 +153,6 @@ pub(crate) fn check_extension(ctx: &Context, arg: usize) -> isize {
             | IOMMU_EXT_MULTIDEV_GROUP
             | IOMMU_EXT_IOVA_WINDOW
     );
-    isize::from(known && (asked != number || ctx.container.takes_plain_extensions()))
+    let meant = asked != number || ctx.container.knows_ioasids();
+    isize::from(known && meant && !ctx.container.is_in_use())
 }

@@ -97,16 +97,16 @@ TEST_F(unbound, check_extension_once_bound)
 
 	EXPECT_ERRNO(ENOENT, device_get_info(self->fd, 1, &info));
 	EXPECT_ERRNO(EINVAL, vfio_bind(self->edu.fd, -1));
-	expect_extensions(_metadata, self->fd, false);
+	expect_extensions(_metadata, self->fd, EXPLICIT_NUMBERS);
 	id = vfio_bind(self->edu.fd, self->fd);
 	ASSERT_LT(0, id);
-	expect_extensions(_metadata, self->fd, true);
+	expect_extensions(_metadata, self->fd, ALL_NUMBERS);
 	ASSERT_OK(device_get_info(self->fd, id, &info));
 	free(info);
-	expect_extensions(_metadata, self->fd, true);
+	expect_extensions(_metadata, self->fd, ALL_NUMBERS);
 	EXPECT_LT(0, ioasid_alloc(self->fd, 64));
 	edu_close(&self->edu);
-	expect_extensions(_metadata, self->fd, true);
+	expect_extensions(_metadata, self->fd, ALL_NUMBERS);
 }
 
 TEST_F(unbound, one_owner_at_a_time)
