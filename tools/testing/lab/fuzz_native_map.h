@@ -70,11 +70,17 @@ static void expect_good_choice(struct fuzz *f, const struct view *view, uint64_t
 		expected(f, "an address that was chosen", iova, 0);
 }
 
+/* Whether the answer can be written is seen before anything is mapped. */
+static int check_answer(const struct request *r)
+{
+	return r->is_constant ? -EFAULT : 0;
+}
+
 /* --- map -------------------------------------------------------------------------- */
 
-static int foresee_ioas_map(struct fuzz *f, const struct view *view,
-			    const struct iommu_ioas_map *arg)
+static int foresee_ioas_map(struct fuzz *f, const struct request *r, const struct view *view)
 {
+	const struct iommu_ioas_map *arg = r->arg;
 	int ret = arg->__reserved ? -EOPNOTSUPP :
 		  check_flags(arg->flags, arg->iova, arg->iova, arg->length);
 
@@ -84,7 +90,9 @@ static int foresee_ioas_map(struct fuzz *f, const struct view *view,
 		return -ENOENT;
 	if (arg->user_va + arg->length < arg->user_va)
 		return -EOVERFLOW;
-	ret = check_place(arg->flags, arg->iova, arg->length, arg->user_va);
+	ret = check_answer(r);
+	if (!ret)
+		ret = check_place(arg->flags, arg->iova, arg->length, arg->user_va);
 	if (!ret)
 		ret = check_room(view, arg->flags, arg->iova, arg->length, arg->user_va);
 	if (!ret && arg->user_va % PAGE)
@@ -121,7 +129,7 @@ static void fuzz_ioas_map(struct fuzz *f)
 	view = model_view(&f->model, c, arg.ioas_id);
 	if (is_full(view.space, 1))
 		return;
-	want = request_outcome(&r, foresee_ioas_map(f, &view, &arg));
+	want = request_outcome(&r, foresee_ioas_map(f, &r, &view));
 	flags = arg.flags;
 	got = too_much(request_issue(f, &r), want, arg.length);
 	if (foreseen(f, r.name, got, want) && !got)
@@ -130,9 +138,9 @@ static void fuzz_ioas_map(struct fuzz *f)
 
 /* --- map a file ------------------------------------------------------------------- */
 
-static int foresee_map_file(struct fuzz *f, const struct view *view,
-			    const struct iommu_ioas_map_file *arg)
+static int foresee_map_file(struct fuzz *f, const struct request *r, const struct view *view)
 {
+	const struct iommu_ioas_map_file *arg = r->arg;
 	int ret = check_flags(arg->flags, arg->iova, arg->iova, arg->length);
 	bool is_file = arg->fd == f->file || arg->fd == f->file_for_reading;
 	int mode;
@@ -151,7 +159,9 @@ static int foresee_map_file(struct fuzz *f, const struct view *view,
 		return -EACCES;
 	if ((mode & O_ACCMODE) == O_RDONLY && arg->flags & IOMMU_IOAS_MAP_WRITEABLE)
 		return -EPERM;
-	ret = check_place(arg->flags, arg->iova, arg->length, arg->start);
+	ret = check_answer(r);
+	if (!ret)
+		ret = check_place(arg->flags, arg->iova, arg->length, arg->start);
 	if (!ret)
 		ret = check_room(view, arg->flags, arg->iova, arg->length, arg->start);
 	if (!ret && (arg->start % PAGE || !is_file ||
@@ -185,7 +195,7 @@ static void fuzz_map_file(struct fuzz *f)
 	view = model_view(&f->model, c, arg.ioas_id);
 	if (is_full(view.space, 1))
 		return;
-	want = request_outcome(&r, foresee_map_file(f, &view, &arg));
+	want = request_outcome(&r, foresee_map_file(f, &r, &view));
 	flags = arg.flags;
 	got = too_much(request_issue(f, &r), want, arg.length);
 	if (foreseen(f, r.name, got, want) && !got)
@@ -240,9 +250,10 @@ static int check_copied(const struct view *from, const struct iommu_ioas_copy *a
 	return check_range(arg->src_iova, arg->length);
 }
 
-static int foresee_copy(const struct view *from, const struct view *to,
-			const struct iommu_ioas_copy *arg, struct area *parts, unsigned int *count)
+static int foresee_copy(const struct request *r, const struct view *from, const struct view *to,
+			struct area *parts, unsigned int *count)
 {
+	const struct iommu_ioas_copy *arg = r->arg;
 	struct range source = { arg->src_iova, arg->src_iova + arg->length - 1 };
 	int ret = check_copied(from, arg);
 
@@ -252,6 +263,8 @@ static int foresee_copy(const struct view *from, const struct view *to,
 	if (!*count || !to->space)
 		return -ENOENT;
 	ret = check_place(arg->flags, arg->dst_iova, arg->length, arg->src_iova);
+	if (!ret)
+		ret = check_answer(r);
 	if (!ret)
 		ret = check_room(to, arg->flags, arg->dst_iova, arg->length, arg->src_iova);
 	if (!ret)
@@ -308,7 +321,7 @@ static void fuzz_copy(struct fuzz *f)
 	request_prepare(f, &r);
 	from = model_view(&f->model, c, arg.src_ioas_id);
 	to = model_view(&f->model, c, arg.dst_ioas_id);
-	want = request_outcome(&r, foresee_copy(&from, &to, &arg, parts, &count));
+	want = request_outcome(&r, foresee_copy(&r, &from, &to, parts, &count));
 	if (is_full(to.space, count))
 		return;
 	flags = arg.flags;
