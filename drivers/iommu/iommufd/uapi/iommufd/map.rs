@@ -95,11 +95,19 @@ fn wanted_iova(iova: Option<u64>, len: u64, source: u64) -> Result<WantedIova> {
     Ok(WantedIova::Any { len, align })
 }
 
-/// Tells userspace where something was mapped, if it did not say so itself.
+/// Does `map`, and tells userspace where, if it did not say so itself: in the argument, at
+/// `offset`, where it has put `iova`.
 ///
 /// Nothing is unmapped if that fails: who else knows of the address may have put something else
 /// there. So whether the answer can be written to is seen first, by writing what is there.
-fn tell(reply: &Reply, offset: usize, given: Option<u64>, range: IovaRange) -> Result {
+fn map_and_tell(
+    reply: &Reply,
+    (offset, iova): (usize, u64),
+    given: Option<u64>,
+    map: impl FnOnce() -> Result<IovaRange>,
+) -> Result {
+    reply.write_u64(offset, iova)?;
+    let range = map()?;
     match given {
         Some(_) => Ok(()),
         None => reply.write_u64(offset, range.first()),
@@ -145,9 +153,8 @@ impl Command for IoasMap {
             iova,
             prot,
         };
-        reply.write_u64(offset_of!(Self, iova), self.iova)?;
-        let range = map(ctx, &ioas, wanted)?;
-        tell(reply, offset_of!(Self, iova), iova, range)
+        let place = (offset_of!(Self, iova), self.iova);
+        map_and_tell(reply, place, iova, || map(ctx, &ioas, wanted))
     }
 }
 
@@ -157,15 +164,16 @@ impl Command for IoasMapFile {
         let ioas = ctx.objects.ioas(self.ioas_id)?;
         IovaRange::with_len(self.start, self.length)?;
         let iova = fixed(self.flags, self.iova);
+        let place = (offset_of!(Self, iova), self.iova);
         if let Some(buf) = DmaBuf::of_fd(self.fd) {
             buf.check_access(prot.write)?;
             let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
             let wanted = wanted_iova(iova, self.length, self.start)?;
-            reply.write_u64(offset_of!(Self, iova), self.iova)?;
-            let range = trace::map_somewhere(self.ioas_id, iova, self.length, || {
-                ioas.iopt.map_device(wanted, memory, prot)
-            })?;
-            return tell(reply, offset_of!(Self, iova), iova, range);
+            return map_and_tell(reply, place, iova, || {
+                trace::map_somewhere(self.ioas_id, iova, self.length, || {
+                    ioas.iopt.map_device(wanted, memory, prot)
+                })
+            });
         }
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
         let file = LocalFile::fget(fd)?;
@@ -177,9 +185,7 @@ impl Command for IoasMapFile {
             iova,
             prot,
         };
-        reply.write_u64(offset_of!(Self, iova), self.iova)?;
-        let range = map(ctx, &ioas, wanted)?;
-        tell(reply, offset_of!(Self, iova), iova, range)
+        map_and_tell(reply, place, iova, || map(ctx, &ioas, wanted))
     }
 }
 
@@ -193,11 +199,12 @@ impl Command for IoasCopy {
         let to = ctx.objects.ioas(self.dst_ioas_id)?;
         let iova = fixed(self.flags, self.dst_iova);
         let wanted = wanted_iova(iova, self.length, self.src_iova)?;
-        reply.write_u64(offset_of!(Self, dst_iova), self.dst_iova)?;
-        let range = trace::map_somewhere(self.dst_ioas_id, iova, self.length, || {
-            to.iopt.map_parts(parts, wanted, prot)
-        })?;
-        tell(reply, offset_of!(Self, dst_iova), iova, range)
+        let place = (offset_of!(Self, dst_iova), self.dst_iova);
+        map_and_tell(reply, place, iova, || {
+            trace::map_somewhere(self.dst_ioas_id, iova, self.length, || {
+                to.iopt.map_parts(parts, wanted, prot)
+            })
+        })
     }
 }
 
