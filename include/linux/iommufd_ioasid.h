@@ -55,7 +55,10 @@ void iommufd_unbind_device(struct iommufd_device *idev);
  * @idev: The bound device.
  * @ioasid: An address space of the device's context.
  *
- * All devices of an IOMMU group attach to the same address space.
+ * All devices of an IOMMU group attach to the same address space. The first device
+ * of an address space has the memory that is mapped there pinned, in the processes
+ * that mapped it, and charged to them. That may take long, and may wait for
+ * userspace.
  *
  * Context: Process context. May sleep.
  *
@@ -66,10 +69,13 @@ void iommufd_unbind_device(struct iommufd_device *idev);
  * * ``-EINVAL``: Another device of the group is attached elsewhere; or the
  *   address space enforces snooping and the device's IOMMU cannot; or the two
  *   have no address in common.
- * * ``-EADDRINUSE``: Something is mapped where the device cannot have it.
- * * ``-ENODEV``, ``-EOPNOTSUPP``: The device's IOMMU has no page tables to offer.
+ * * ``-EADDRINUSE``: Something is mapped where the device cannot have it, or not in
+ *   whole pages of its IOMMU.
+ * * ``-EFAULT``: Memory that was mapped is not there any more, or cannot be pinned.
+ * * ``-ENODEV``, ``-EOPNOTSUPP``: The device's IOMMU has no page tables to offer; or
+ *   memory that was mapped is a file's that must not be pinned.
  * * ``-EINTR``: A fatal signal came.
- * * ``-ENOMEM``: Out of memory.
+ * * ``-ENOMEM``: Out of memory; or who mapped may not lock that much.
  */
 int iommufd_device_attach_ioasid(struct iommufd_device *idev, int ioasid);
 
@@ -78,6 +84,9 @@ int iommufd_device_attach_ioasid(struct iommufd_device *idev, int ioasid);
  * @idev: The bound device.
  * @ioasid: The address space that it is attached to; if it is not, nothing
  *	happens.
+ *
+ * With the last device, unless userspace has made a domain, the memory that is mapped
+ * there is unpinned. The mappings stay.
  *
  * Context: Process context. May sleep.
  */

@@ -16,7 +16,11 @@ use crate::{
             PageSlots,
             UnmapCallback, //
         },
-        device::BoundDevice,
+        attachment::NO_PASID,
+        device::{
+            unsafe_interrupts_are_allowed,
+            BoundDevice, //
+        },
         node, //
     },
     objects::{
@@ -43,6 +47,9 @@ type RawAccess = sys::iommufd_access;
 /// `IOMMUFD_ACCESS_RW_WRITE`.
 const WRITE: c_uint = sys::IOMMUFD_ACCESS_RW_WRITE;
 
+#[cfg(not(CONFIG_IOMMUFD_DRIVER_CORE))]
+mod driver;
+
 /// Defines a function of the headers; does not compile unless it has the type it has there.
 macro_rules! export_fn {
     ($(#[$meta:meta])*
@@ -57,6 +64,8 @@ macro_rules! export_fn {
         pub(crate) unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? $body
     };
 }
+#[cfg(not(CONFIG_IOMMUFD_DRIVER_CORE))]
+use export_fn;
 
 fn err_ptr<T>(error: Error) -> *mut T {
     // What `ERR_PTR()` does.
@@ -185,7 +194,8 @@ export_fn! {
         let ctx = unsafe { ctx_borrow(ictx) };
         // SAFETY: By the contract.
         let dev = unsafe { BoundDevice::new(dev) };
-        match dev.and_then(|dev| DeviceHandle::bind(&ctx, dev, None)) {
+        let may_leak = unsafe_interrupts_are_allowed();
+        match dev.and_then(|dev| DeviceHandle::bind(&ctx, dev, None, may_leak)) {
             Ok(device) => {
                 // SAFETY: By the contract.
                 unsafe { id.write(device.id()) };
@@ -208,8 +218,8 @@ export_fn! {
     }
 }
 
-/// Takes a device to the address space or domain whose id is at `pt_id` by `go`, and leaves the
-/// domain's id there; no PASIDs yet.
+/// Takes a device, or a PASID of it, to the address space or domain whose id is at `pt_id` by `go`,
+/// and leaves the domain's id there.
 ///
 /// # Safety
 ///
@@ -218,17 +228,14 @@ unsafe fn take_to(
     idev: *mut Idev,
     pasid: bindings::ioasid_t,
     pt_id: *mut u32,
-    go: fn(&DeviceHandle, u32) -> Result<u32>,
+    go: fn(&DeviceHandle, u32, u32) -> Result<u32>,
 ) -> c_int {
-    if pasid != bindings::IOMMU_NO_PASID {
-        return EOPNOTSUPP.to_errno();
-    }
     // SAFETY: By the contract.
     let device = unsafe { device_borrow(idev) };
     // SAFETY: By the contract.
     let wanted = unsafe { pt_id.read() };
     from_result(|| {
-        let hwpt = go(device, wanted)?;
+        let hwpt = go(device, pasid, wanted)?;
         // SAFETY: By the contract.
         unsafe { pt_id.write(hwpt) };
         Ok(0)
@@ -236,10 +243,10 @@ unsafe fn take_to(
 }
 
 export_fn! {
-    /// Attaches a device to the address space or domain whose id is at `pt_id`, and leaves the
-    /// domain's id there; no PASIDs yet.
+    /// Attaches a device to the address space or domain whose id is at `pt_id`, or a PASID of it
+    /// to the domain, and leaves the domain's id there.
     ///
-    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`DeviceHandle::attach`].
+    /// Returns 0, or as [`DeviceHandle::attach`].
     ///
     /// # Safety
     ///
@@ -256,9 +263,9 @@ export_fn! {
 
 export_fn! {
     /// Moves an attached device, and its group, to the address space or domain whose id is at
-    /// `pt_id`, and leaves the domain's id there.
+    /// `pt_id`, or an attached PASID to the domain, and leaves the domain's id there.
     ///
-    /// Returns 0, `-EOPNOTSUPP` for a PASID, or as [`DeviceHandle::replace`].
+    /// Returns 0, or as [`DeviceHandle::replace`].
     ///
     /// # Safety
     ///
@@ -274,16 +281,15 @@ export_fn! {
 }
 
 export_fn! {
-    /// Detaches a device; its DMA is blocked from then on. Never fails.
+    /// Detaches a device, or a PASID of it, if it is attached; its DMA is blocked from then on.
+    /// Never fails.
     ///
     /// # Safety
     ///
     /// `idev` is a bound device.
     unsafe extern "C" fn iommufd_device_detach(idev: *mut Idev, pasid: bindings::ioasid_t) {
-        if pasid == bindings::IOMMU_NO_PASID {
-            // SAFETY: By the contract.
-            unsafe { device_borrow(idev) }.detach();
-        }
+        // SAFETY: By the contract.
+        unsafe { device_borrow(idev) }.detach(pasid);
     }
 }
 
@@ -329,7 +335,8 @@ export_fn! {
             let ctx: Arc<Context> = node::of_fd(fd)?;
             // SAFETY: By the contract.
             let dev = unsafe { BoundDevice::new(dev) }?;
-            DeviceHandle::bind(&ctx, dev, Some(dev_cookie))
+            let may_leak = unsafe_interrupts_are_allowed();
+            DeviceHandle::bind(&ctx, dev, Some(dev_cookie), may_leak)
         };
         bind().map_or_else(err_ptr, |device| KBox::into_raw(device).cast())
     }
@@ -358,7 +365,7 @@ export_fn! {
         let device = unsafe { device_borrow(idev) };
         from_result(|| {
             let ioasid = u32::try_from(ioasid).map_err(|_| ENOENT)?;
-            device.attach(ioasid).map(|_| 0)
+            device.attach(NO_PASID, ioasid).map(|_| 0)
         })
     }
 }
@@ -527,7 +534,7 @@ export_fn! {
     /// Pins the pages behind a range and lists them in `out_pages`.
     ///
     /// Returns 0, `-EINVAL` for no length, `-EOVERFLOW` for one too long, or as
-    /// [`crate::objects::access::Access::pin`].
+    /// [`AccessHandle::pin`].
     ///
     /// # Safety
     ///
@@ -545,7 +552,7 @@ export_fn! {
             let (range, npages) = range_and_pages(iova, length)?;
             // SAFETY: By the contract.
             let slots = unsafe { PageSlots::new(out_pages, npages) };
-            access.access().pin(range, slots, flags & WRITE != 0).map(|()| 0)
+            access.pin(range, slots, flags & WRITE != 0).map(|()| 0)
         })
     }
 }

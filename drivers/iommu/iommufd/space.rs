@@ -2,10 +2,11 @@
 
 //! An I/O address space: what is mapped in it, and into which domains.
 //!
-//! The **areas** say what is mapped: a range of I/O addresses, the pinned memory behind it and
+//! The **areas** say what is mapped: a range of I/O addresses, the memory behind it and
 //! what devices may do with it. The **domains** are where it is mapped: one for each kind of
 //! IOMMU behind which devices are attached. A new domain is filled from the areas before a device
-//! sees it; with no domain at all, mapping just pins.
+//! sees it. Memory is pinned while there is a domain: with none at all, mapping just records where
+//! it is.
 //!
 //! Three rules hold everywhere:
 //!
@@ -25,15 +26,9 @@ use crate::{
             Charge,
             Payer, //
         },
+        bar,
         domain::Prot,
-        memfd::{
-            FilePinner,
-            WrittenFile, //
-        },
-        pin::{
-            Batch,
-            Pinner, //
-        },
+        memfd::MemoryFile,
         rwsem::{
             new_rwsem,
             ReadGuard,
@@ -58,27 +53,34 @@ use crate::{
             Mapped, //
         },
         mapping::{
-            page_count,
             Mapping,
-            OwnRoom,
-            Usage, //
+            OwnRoom, //
         },
-        pins::Pins, //
+        memory::Memory,
+        pages::PageRange,
+        part::{
+            Part,
+            SharedTotals, //
+        },
+        pinning::{
+            Held,
+            Pinning,
+            Source, //
+        },
+        pins::Pins,
+        usage::Usage, //
     }, //
 };
 use kernel::{
-    fs::LocalFile,
     new_condvar,
     new_mutex,
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SIZE,
     prelude::*,
     rbtree::RBTree,
     sync::{
         atomic::{
             ordering::Relaxed,
+            Atomic,
             AtomicFlag, //
         },
         lock::{
@@ -97,16 +99,22 @@ pub(crate) mod charges;
 pub(crate) mod choose;
 pub(crate) mod copy;
 pub(crate) mod cut;
+pub(crate) mod dirty;
 pub(crate) mod domains;
+pub(crate) mod fill;
 pub(crate) mod gaps;
 pub(crate) mod hwpt;
+pub(crate) mod lock_pages;
 #[allow(unsafe_code)]
 pub(crate) mod mapped;
 pub(crate) mod mapping;
 pub(crate) mod memory;
 pub(crate) mod pages;
+pub(crate) mod part;
 pub(crate) mod pin_pages;
+pub(crate) mod pinning;
 pub(crate) mod pins;
+pub(crate) mod usage;
 
 /// As many areas are taken out of the tree before others get their turn.
 const UNMAP_BATCH: usize = 64;
@@ -114,12 +122,18 @@ const UNMAP_BATCH: usize = 64;
 /// An I/O address space.
 #[pin_data]
 pub(crate) struct IoPagetable {
+    /// What userspace knows it by. Immutable.
+    id: u32,
     /// The addresses that can be mapped at all. Immutable.
     window: IovaRange,
     /// Whether every domain must enforce snooping. Immutable.
     enforce_snoop: bool,
-    /// Set once, when the space is being freed: long maps stop then.
+    /// What is pinned of its context's shared memory. Immutable.
+    totals: Arc<SharedTotals>,
+    /// Set once, when the space is being freed.
     dying: AtomicFlag,
+    /// How many drivers are there that pin pages. Goes up only while `domains` is held for writing.
+    pinners: Atomic<u32>,
     /// Outer lock; see the head of this file.
     #[pin]
     domains: RwSemaphore<Domains>,
@@ -134,15 +148,35 @@ pub(crate) struct IoPagetable {
 /// What is mapped.
 struct Space {
     areas: Areas<Mapped>,
+    /// Whether there may be some that are not made of whole pages.
+    has_bytes: bool,
+    /// Whether there is a domain, for which what is mapped is pinned.
+    has_domain: bool,
     /// What of it kernel drivers have pinned.
-    pins: Pins,
+    pins: Pins<Part>,
+    /// What of it hardware reads, so that it cannot be unmapped.
+    locked: Pins<Part>,
     /// The drivers that can be asked to unpin, by the ids of what they have bound.
     listeners: RBTree<u32, Arc<Listener>>,
     usage: Usage,
     /// How many wait for the end of an unmap.
     waiting: usize,
-    /// Who mapped last, and so will probably map next.
+    /// How many of these will read, and so let the others go first.
+    readers: usize,
+    /// Who mapped last, or took over, and so will probably map next.
     payer: Option<Arc<Payer>>,
+}
+
+/// What can be seen of an address space.
+pub(crate) struct Summary {
+    /// What it holds.
+    pub(crate) usage: Usage,
+    /// What of it is pinned: for the domains, or else for drivers.
+    pub(crate) held: Held,
+    /// Whether there is a domain.
+    pub(crate) has_domain: bool,
+    /// Who mapped last, or took over.
+    pub(crate) mapper: Option<Arc<Payer>>,
 }
 
 /// What can be seen of an area.
@@ -151,62 +185,32 @@ pub(crate) struct AreaInfo {
     pub(crate) range: IovaRange,
     /// What devices may do.
     pub(crate) prot: Prot,
-    /// In how many pieces the memory is.
+    /// In how many pieces the memory is; none if it is not pinned.
     pub(crate) runs: u64,
 }
 
 /// Where memory to be mapped is.
-pub(crate) enum Source<'a> {
+pub(crate) enum MapSource {
     /// In the current process, from this address on.
-    User(u64),
+    Process(u64),
     /// In a memory file, from this offset on.
-    File(&'a LocalFile, u64),
+    File(Arc<MemoryFile>, u64),
 }
 
-/// What pins it.
-enum Pinning<'a> {
-    User(Pinner),
-    File(FilePinner<'a>),
-}
-
-impl Source<'_> {
-    #[inline]
-    fn pinning(&self, writable: bool) -> Pinning<'_> {
-        match self {
-            Self::User(_) => Pinning::User(Pinner::new(writable)),
-            Self::File(file, _) => Pinning::File(FilePinner::new(file, writable)),
-        }
-    }
-
-    /// The file that devices will write to, if it is one, and if they will.
-    fn written_file(&self, writable: bool) -> Result<Option<Arc<WrittenFile>>> {
-        match self {
-            Self::File(file, _) if writable => WrittenFile::new(file).map(Some),
-            Self::User(_) | Self::File(..) => Ok(None),
-        }
-    }
-
+impl MapSource {
     /// Where it begins.
+    #[inline]
     pub(crate) fn start(&self) -> u64 {
         match self {
-            Self::User(start) | Self::File(_, start) => *start,
+            Self::Process(start) | Self::File(_, start) => *start,
         }
     }
-}
 
-impl Pinning<'_> {
     #[inline]
-    fn prepare(&mut self, npages: u64) -> Result {
+    fn file(&self) -> Option<&Arc<MemoryFile>> {
         match self {
-            Self::User(pinner) => pinner.prepare(npages),
-            Self::File(pinner) => pinner.prepare(npages),
-        }
-    }
-
-    fn pin(&mut self, at: u64, npages: u64) -> Result<Batch<'_>> {
-        match self {
-            Self::User(pinner) => pinner.pin(at, npages),
-            Self::File(pinner) => pinner.pin(at, npages),
+            Self::Process(_) => None,
+            Self::File(file, _) => Some(file),
         }
     }
 }
@@ -220,30 +224,63 @@ enum Attempt {
 }
 
 /// A request to map memory.
-pub(crate) struct MapRequest<'a> {
+pub(crate) struct MapRequest {
     /// Where it is.
-    pub(crate) source: Source<'a>,
+    pub(crate) source: MapSource,
     /// What devices may do; one of the two at least.
     pub(crate) prot: Prot,
     /// What the memory counts against.
     pub(crate) accounting: Accounting,
+    /// Whether it may be a BAR that VFIO has mapped for the process, which counts against nothing.
+    pub(crate) bars: Bars,
+}
+
+/// Whether BARs are mapped by their address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bars {
+    /// They are.
+    Mapped,
+    /// If the parameter `map_device_memory` says so.
+    IfAllowed,
+}
+
+impl MapRequest {
+    /// With what a BAR needs that may be found later.
+    fn note_bars(&self, charge: Charge) -> Charge {
+        if self.bars == Bars::Mapped || bar::are_mapped_by_address() {
+            return charge.let_be_bar();
+        }
+        charge
+    }
 }
 
 impl IoPagetable {
     /// An empty space.
-    pub(crate) fn new(window: IovaRange, enforce_snoop: bool) -> impl PinInit<Self> {
+    pub(crate) fn new(
+        id: u32,
+        window: IovaRange,
+        enforce_snoop: bool,
+        totals: Arc<SharedTotals>,
+    ) -> impl PinInit<Self> {
         let space = Space {
             areas: Areas::new(),
+            has_bytes: false,
+            has_domain: false,
             pins: Pins::new(),
+            locked: Pins::new(),
             listeners: RBTree::new(),
             usage: Usage::default(),
             waiting: 0,
+            readers: 0,
             payer: None,
         };
         pin_init!(Self {
+            id,
             window,
             enforce_snoop,
+            totals,
             dying: AtomicFlag::new(false),
+            pinners: Atomic::new(0),
             domains <- new_rwsem!(Domains::new(), c"iommufd_domains"),
             space <- new_mutex!(space, "iommufd_space"),
             unmapped <- new_condvar!("iommufd_unmapped"),
@@ -261,8 +298,20 @@ impl IoPagetable {
     }
 
     /// What the space holds at the moment.
-    pub(crate) fn usage(&self) -> Usage {
-        self.space.lock().usage
+    pub(crate) fn summary(&self) -> Summary {
+        let space = self.space.lock();
+        let mut held = space.usage.own;
+        held.add(space.usage.shared);
+        Summary {
+            usage: space.usage,
+            held: if space.has_domain {
+                held
+            } else {
+                space.pins.held()
+            },
+            has_domain: space.has_domain,
+            mapper: space.payer.clone(),
+        }
     }
 
     /// The first area at or behind `first`.
@@ -278,20 +327,21 @@ impl IoPagetable {
         })
     }
 
-    /// Pins the memory, maps it at `range`, page-aligned at both ends, into every domain, and says
-    /// in how many runs.
+    /// Pins the memory, maps it at `range` into every domain, and says in how many runs; if there
+    /// is no domain, records where it is. Range and memory begin and end with a page.
     ///
     /// # Errors
     ///
     /// * `EEXIST`: something is mapped, or being mapped, in the range.
-    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region; or the
-    ///   memory does not begin with a page.
+    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region.
     /// * `ENOMEM`: over the limit on locked memory, or out of memory.
-    /// * `EFAULT`: the memory is not there, or cannot be used this way.
-    /// * `EPERM`: the file is sealed against writing.
     /// * `EINTR`: a fatal signal. `ENOENT`: the space is being freed. `ESRCH`: a kernel thread.
+    ///
+    /// And if there is a domain:
+    ///
+    /// * `EFAULT`: the memory is not there, or cannot be used this way.
     /// * What faulting the memory in or an IOMMU driver says: `EOPNOTSUPP` for fs-DAX, for one.
-    pub(crate) fn map(&self, range: IovaRange, request: &MapRequest<'_>) -> Result<u64> {
+    pub(crate) fn map(&self, range: IovaRange, request: &MapRequest) -> Result<u64> {
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
         self.check_alive()?;
@@ -320,10 +370,13 @@ impl IoPagetable {
         &self,
         domains: &Domains,
         range: IovaRange,
-        request: &MapRequest<'_>,
+        request: &MapRequest,
         payer: Option<Arc<Payer>>,
     ) -> Result<u64> {
-        let filled = self.fill(domains, range, request, payer);
+        let filled = match self.pin_and_fill(domains, range, request, payer) {
+            Err(e) => self.enter_bar(domains, range, request, e),
+            filled => filled,
+        };
         let mut space = self.space.lock();
         match filled {
             Ok(mapped) => {
@@ -338,40 +391,67 @@ impl IoPagetable {
         }
     }
 
-    fn fill(
+    fn pin_and_fill(
         &self,
         domains: &Domains,
         range: IovaRange,
-        request: &MapRequest<'_>,
+        request: &MapRequest,
         payer: Option<Arc<Payer>>,
     ) -> Result<Mapped> {
         self.check_range(domains, range)?;
-        if request.source.start() % PAGE_SIZE as u64 != 0 {
-            return Err(EINVAL);
-        }
         let payer = match payer.filter(|payer| payer.is_current()) {
             Some(payer) => payer,
             None => Payer::current()?,
         };
-        let npages = page_count(range);
-        let is_movable = matches!(request.source, Source::File(..));
-        let charge = Charge::new(payer, npages, request.accounting, is_movable)?;
-        let room = OwnRoom::new(request.source.written_file(request.prot.write)?)?;
-        let mut pinner = request.source.pinning(request.prot.write);
-        pinner.prepare(npages)?;
-        let mut fill = Fill::new(domains, range, request.prot, charge);
-        let mut done = 0;
-        while done < npages {
-            if done > 0 {
-                task::resched_killable()?;
-                self.check_alive()?;
-            }
-            let at = request.source.start().wrapping_add(done << PAGE_SHIFT);
-            let batch = pinner.pin(at, npages - done)?;
-            done += batch.npages();
-            fill.add(batch)?;
+        let (file, start) = (request.source.file(), request.source.start());
+        let charge = Charge::new(payer, request.accounting, file.is_some());
+        let room = OwnRoom::new(file.cloned())?;
+        let are_whole_pages = are_whole_pages(range, start);
+        if !are_whole_pages {
+            self.space.lock().has_bytes = true;
         }
+        if domains.list.is_empty() {
+            let memory = Memory::new(start, request.note_bars(charge));
+            return mapped::record(domains, room.hold(memory, request.prot));
+        }
+        let pages = PageRange::of_bytes(start, range.len());
+        if !are_whole_pages {
+            let source = Source::new(file.cloned(), charge, pages, request.prot.write);
+            let memory = Memory::pinned(start, source.pin_new()?);
+            return mapped::enter_one(domains, range, room.hold(memory, request.prot));
+        }
+        let charge = charge.with(pages.count())?;
+        let mut fill = Fill::new(domains, range, start, request.prot, charge);
+        let pinning = Pinning::of_current(file.map(|file| &**file), request.prot.write);
+        pinning.pin_all(pages, |batch| fill.add(batch))?;
         fill.finish(room)
+    }
+
+    /// Maps the BAR that is there, which could not be pinned, for the reason `why`.
+    ///
+    /// # Errors
+    ///
+    /// `why`, if it is not one; those of [`Source::bar`] and [`mapped::enter_one`].
+    #[cold]
+    fn enter_bar(
+        &self,
+        domains: &Domains,
+        range: IovaRange,
+        request: &MapRequest,
+        why: Error,
+    ) -> Result<Mapped> {
+        let (MapSource::Process(start), false) = (&request.source, domains.list.is_empty()) else {
+            return Err(why);
+        };
+        let charge = Charge::new(Payer::current()?, request.accounting, false);
+        let charge = request.note_bars(charge);
+        let pages = PageRange::of_bytes(*start, range.len());
+        let bar = Source::new(None, charge, pages, request.prot.write).bar(why)?;
+        let mapping = Mapping::Device {
+            part: bar.again(start % PAGE_SIZE as u64, range.len()),
+            prot: request.prot,
+        };
+        mapped::enter_one(domains, range, mapping)
     }
 
     /// Unmaps all areas in `range`, by type1v2's rules, and says how much that was. Drivers that
@@ -383,6 +463,7 @@ impl IoPagetable {
     /// * `EINTR`: a fatal signal; some areas may be unmapped then.
     /// * `ENOENT`: the space is being freed.
     /// * `EDEADLK`: a driver does not unpin; nothing is unmapped then.
+    /// * `EBUSY`: hardware reads some of it; nothing is unmapped then.
     #[inline]
     pub(crate) fn unmap(&self, range: IovaRange) -> Result<Unmapped> {
         match self.try_unmap(range)? {
@@ -479,6 +560,9 @@ impl IoPagetable {
         space.waiting += 1;
         self.unmapped.wait(space);
         space.waiting -= 1;
+        if space.readers > 0 && space.waiting == space.readers {
+            self.unmapped.notify_all();
+        }
     }
 
     /// # Errors
@@ -491,12 +575,13 @@ impl IoPagetable {
         Ok(())
     }
 
-    /// Removes everything, for good, before the space is dropped. There are no domains.
+    /// Removes everything, for good, before the space is dropped. There are no domains, so that no
+    /// map takes long.
     ///
     /// # Errors
     ///
-    /// `EINTR`: a fatal signal came while maps were waited for, which were told to stop; all that
-    /// is mapped is there as before.
+    /// `EINTR`: a fatal signal came while maps were waited for; all that is mapped is there as
+    /// before.
     pub(crate) fn destroy(&self) -> Result {
         self.dying.store(true, Relaxed);
         let domains = self.domains.write_killable().inspect_err(|_| {
@@ -519,6 +604,14 @@ impl IoPagetable {
     }
 }
 
+/// Whether a range, and the memory for it that begins with byte `start` of something, are made of
+/// whole pages.
+#[inline]
+fn are_whole_pages(range: IovaRange, start: u64) -> bool {
+    let page = PAGE_SIZE as u64;
+    start % page == 0 && range.is_aligned(page)
+}
+
 /// What an unmap is about.
 #[derive(Default)]
 struct UnmapCount {
@@ -539,8 +632,11 @@ impl Space {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: an end of the range cuts an area.
+    /// `EBUSY`: hardware reads something in the range. `EINVAL`: an end of it cuts an area.
     fn pinned_in(&self, range: IovaRange) -> Result<Option<IovaRange>> {
+        if self.locked.first_in(range).is_some() {
+            return Err(EBUSY);
+        }
         let Some(first) = self.pins.first_in(range) else {
             return Ok(None);
         };

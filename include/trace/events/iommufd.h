@@ -8,8 +8,8 @@
 #include <linux/tracepoint.h>
 
 /*
- * Each event comes at the end of its call; result is 0 or a negative errno. Calls
- * that fail on their arguments or ids do not get that far.
+ * Each event comes at the end of its call, but pin, which is within one; result is 0 or
+ * a negative errno. Calls that fail on their arguments or ids do not get that far.
  */
 
 TRACE_EVENT(map,
@@ -61,6 +61,29 @@ TRACE_EVENT(unmap,
 	TP_printk("ioasid=%u iova=0x%llx length=0x%llx unmapped=0x%llx runs=%llu duration_ns=%llu result=%d",
 		  __entry->ioasid, __entry->iova, __entry->length, __entry->unmapped,
 		  __entry->runs, __entry->duration_ns, __entry->result)
+);
+
+/* A space got its first domain, for which what is mapped is pinned, and mapped into it. */
+TRACE_EVENT(pin,
+	TP_PROTO(u32 ioasid, u64 areas, u64 bytes, u64 duration_ns, int result),
+	TP_ARGS(ioasid, areas, bytes, duration_ns, result),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(u64, areas)
+		__field(u64, bytes)
+		__field(u64, duration_ns)
+		__field(int, result)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->areas = areas;
+		__entry->bytes = bytes;
+		__entry->duration_ns = duration_ns;
+		__entry->result = result;
+	),
+	TP_printk("ioasid=%u areas=%llu bytes=0x%llx duration_ns=%llu result=%d",
+		  __entry->ioasid, __entry->areas, __entry->bytes, __entry->duration_ns,
+		  __entry->result)
 );
 
 DECLARE_EVENT_CLASS(iommufd_device,

@@ -22,7 +22,8 @@
  * 4. IOMMU_IOASID_ALLOC;
  * 5. VFIO_DEVICE_ATTACH_IOMMUFD_PT on the device, with the IOASID as pt_id;
  * 6. IOMMU_MAP_DMA and IOMMU_UNMAP_DMA, as memory comes and goes. Mapping before
- *    a device is attached is allowed, and mappings outlive a detach;
+ *    a device is attached is allowed, and mappings outlive a detach; but memory is
+ *    pinned only while a device is attached;
  * 7. VFIO_DEVICE_DETACH_IOMMUFD_PT, from when on the device's DMA is blocked;
  * 8. IOMMU_IOASID_FREE, or just close both files, in any order.
  *
@@ -293,17 +294,36 @@ struct iommu_ioasid_alloc {
  *
  * IOMMU_MAP_DMA lets the devices of the address space access size bytes of the
  * caller's memory at vaddr, by DMA addresses from iova on: reading it with
- * VFIO_DMA_MAP_FLAG_READ, writing to it with VFIO_DMA_MAP_FLAG_WRITE. The memory
- * is pinned before the call returns, whether a device is attached or not, and
- * counts against RLIMIT_MEMLOCK of the caller's user unless the caller has
- * CAP_IPC_LOCK. It may further fail with:
+ * VFIO_DMA_MAP_FLAG_READ, writing to it with VFIO_DMA_MAP_FLAG_WRITE. It may
+ * further fail with:
  *
  * * ``EINVAL``: neither VFIO_DMA_MAP_FLAG_READ nor VFIO_DMA_MAP_FLAG_WRITE was
  *   given, or the range is outside the address space, or outside what the
  *   attached devices can use.
  * * ``EEXIST``: part of the range is mapped already.
- * * ``EFAULT``: the memory at vaddr is not there, is not writable although
- *   VFIO_DMA_MAP_FLAG_WRITE was given, or cannot be pinned.
+ *
+ * Memory is pinned as long as it is mapped and the address space has a domain,
+ * which is an I/O page table: that of an attached device, or one that
+ * IOMMU_HWPT_ALLOC of <linux/iommufd.h> has made. If there is one, the memory is
+ * pinned when the call returns. If there is none, the call notes where the memory
+ * is and does not look at it; the first domain has all memory of the address space
+ * pinned, each mapping's in the process that mapped it. When the last domain goes,
+ * the memory is unpinned, and the mappings stay.
+ *
+ * What is pinned counts against RLIMIT_MEMLOCK for the process that mapped it and
+ * its user, unless the process had CAP_IPC_LOCK when it did so. The memory may also be
+ * that of devices, as VFIO has mapped it for the process (BARs): then it is not pinned,
+ * and counts against nothing. Whatever takes some of it out of the process's page table
+ * takes all of the mapping from devices first: VFIO before a BAR stops to answer,
+ * munmap(), mprotect(), mremap(), execve(), the end of the process. The range stays
+ * mapped then, with nothing behind it. Pinning, or finding it, fails
+ * IOMMU_MAP_DMA, or else the VFIO_DEVICE_ATTACH_IOMMUFD_PT or IOMMU_HWPT_ALLOC that
+ * brings the first domain, with:
+ *
+ * * ``EFAULT``: the memory is not there, is not writable although
+ *   VFIO_DMA_MAP_FLAG_WRITE was given, or cannot be pinned; or is that of a device in
+ *   part only, or its device does not answer; or the process that mapped it has ended,
+ *   or runs another program by now.
  * * ``EOPNOTSUPP``: the memory is a file's that must not be pinned (fs-DAX).
  * * ``ENOMEM``: RLIMIT_MEMLOCK is too low for it.
  *

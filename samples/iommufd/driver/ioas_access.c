@@ -30,8 +30,9 @@ struct pin {
 };
 
 struct client {
-	struct mutex call;		/* one call at a time; guards the next two */
+	struct mutex call;		/* one call at a time; guards the next three */
 	struct iommufd_access *access;	/* NULL if there is none */
+	bool pins_pages;
 	bool attached;
 
 	struct mutex lock;		/* taken in ops->unmap: guards what follows */
@@ -91,30 +92,39 @@ static void client_unmap(void *data, unsigned long iova, unsigned long length)
 	mutex_unlock(&client->lock);
 }
 
-static const struct iommufd_access_ops client_ops = {
+static const struct iommufd_access_ops pinning_ops = {
 	.needs_pin_pages = 1,
 	.unmap = client_unmap,
 };
+
+/* Who only reads and writes, at any byte, has nothing to be asked for. */
+static const struct iommufd_access_ops copying_ops;
 
 static int client_create(struct client *client, struct ioas_access_create __user *arg)
 {
 	struct ioas_access_create create;
 	struct iommufd_access *access;
 	struct iommufd_ctx *ictx;
+	bool pins_pages;
 	int ret = 0;
 
 	if (copy_from_user(&create, arg, sizeof(create)))
 		return -EFAULT;
+	if (create.flags & ~IOAS_ACCESS_NO_PINS)
+		return -EINVAL;
 	if (client->access)
 		return -EISCONN;
 	ictx = iommufd_ctx_from_fd(create.iommufd);
 	if (IS_ERR(ictx))
 		return PTR_ERR(ictx);
-	access = iommufd_access_create(ictx, &client_ops, client, &create.id);
+	pins_pages = !(create.flags & IOAS_ACCESS_NO_PINS);
+	access = iommufd_access_create(ictx, pins_pages ? &pinning_ops : &copying_ops, client,
+				       &create.id);
 	iommufd_ctx_put(ictx);
 	if (IS_ERR(access))
 		return PTR_ERR(access);
 	client->access = access;
+	client->pins_pages = pins_pages;
 	if (copy_to_user(arg, &create, sizeof(create)))
 		ret = -EFAULT;
 	return ret;
@@ -186,6 +196,8 @@ static int client_pin(struct client *client, const struct ioas_access_range *ran
 	struct pin *pin;
 	int ret;
 
+	if (!client->pins_pages)
+		return -EINVAL;
 	if (is_too_long(range, size))
 		return -E2BIG;
 	/* If it does not begin with a page there is one more. */

@@ -10,13 +10,21 @@
 #define IOAS_ACCESS_MAX_PAGES 1024
 #define IOAS_ACCESS_MAX_BYTES 0x100000
 
+/*
+ * The access never pins (PIN is EINVAL), and says so (no needs_pin_pages in its ops): it can
+ * be attached to address spaces whose areas begin and end within pages.
+ */
+#define IOAS_ACCESS_NO_PINS 1
+
 /**
  * struct ioas_access_create - argument of IOAS_ACCESS_CREATE
  * @iommufd: an open /dev/iommu
+ * @flags: IOAS_ACCESS_NO_PINS
  * @id: out: what the access is known by there
  */
 struct ioas_access_create {
 	__s32 iommufd;
+	__u32 flags;
 	__u32 id;
 };
 

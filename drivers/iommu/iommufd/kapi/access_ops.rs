@@ -78,6 +78,12 @@ impl UnmapCallback {
         Ok(Self(listener))
     }
 
+    /// Whether the driver pins. If it does not, it reads and writes.
+    pub(crate) fn pins(&self) -> bool {
+        // SAFETY: By the type invariant, as this is there.
+        unsafe { (*self.0.ops).needs_pin_pages() != 0 }
+    }
+
     /// For those who will ask.
     pub(crate) fn listener(&self) -> &Arc<Listener> {
         &self.0
@@ -181,15 +187,13 @@ impl PinnedRun {
     /// Puts its pages from number `skip` on into `slots`, up to `most` and as many as there is room
     /// for, and says how many that was.
     pub(crate) fn list(&self, skip: u64, most: u64, slots: &mut PageSlots<'_>) -> u64 {
-        let Some(span) = self.span().after(skip) else {
-            return 0;
-        };
         let room = core::mem::take(&mut slots.0);
-        let count = span.npages.min(most).min(room.len() as u64);
+        let left = self.npages().saturating_sub(skip);
+        let count = left.min(most).min(room.len() as u64);
         // CAST: No larger than the length of a slice.
         let (now, later) = room.split_at_mut(count as usize);
         // SAFETY: The pages exist, for they are pinned.
-        let first = unsafe { sys::iommufd_pfn_to_page(span.pfn as c_ulong) };
+        let first = unsafe { sys::iommufd_pfn_to_page((self.pfn() + skip) as c_ulong) };
         for (number, slot) in now.iter_mut().enumerate() {
             // Neighbours have neighbouring `struct page`s, see `pin.rs`.
             slot.write(first.wrapping_add(number));

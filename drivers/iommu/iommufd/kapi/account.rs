@@ -14,7 +14,8 @@ use kernel::{
     error::to_result,
     mm::{
         Mm,
-        MmWithUser, //
+        MmWithUser,
+        MmWithUserAsync, //
     },
     page::PAGE_SHIFT,
     prelude::*,
@@ -26,16 +27,22 @@ use kernel::{
         },
         Arc, //
     },
+    task::{
+        Pid,
+        Task, //
+    },
     warn_on, //
 };
 
-/// Who pays for pinned memory: a process's address space and its user.
+/// Who pays for pinned memory: a process's address space, the process, whose limit counts, and its
+/// user.
 ///
 /// # Invariants
 ///
 /// `user` is a `struct user_struct` on which this holds a reference.
 pub(crate) struct Payer {
     mm: ARef<Mm>,
+    process: ARef<Task>,
     user: NonNull<bindings::user_struct>,
 }
 
@@ -58,6 +65,7 @@ impl Payer {
         // INVARIANT: The reference just taken.
         let payer = Self {
             mm,
+            process: ARef::from(current!().group_leader()),
             user: NonNull::new(user).ok_or(ESRCH)?,
         };
         Ok(Arc::new(payer, GFP_KERNEL_ACCOUNT)?)
@@ -65,11 +73,43 @@ impl Payer {
 
     /// Whether this is what [`Self::current`] would return.
     pub(crate) fn is_current(&self) -> bool {
+        self.has_current_memory()
+            // SAFETY: `user` is valid by the type invariant.
+            && unsafe { sys::iommufd_user_is_current(self.user.as_ptr()) }
+    }
+
+    /// Whether the current process's memory is that of this one.
+    #[inline]
+    pub(super) fn has_current_memory(&self) -> bool {
         current!()
             .mm()
             .is_some_and(|mm| core::ptr::eq(mm.as_raw(), self.mm.as_raw()))
-            // SAFETY: `user` is valid by the type invariant.
-            && unsafe { sys::iommufd_user_is_current(self.user.as_ptr()) }
+    }
+
+    /// Whether it has memory.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: that is gone.
+    pub(crate) fn check_alive(&self) -> Result {
+        self.memory().map(|_| ())
+    }
+
+    /// Its memory, which stays there as long as the result.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: it is gone.
+    pub(super) fn memory(&self) -> Result<ARef<MmWithUserAsync>> {
+        let alive = self.mm.mmget_not_zero().ok_or(EFAULT)?;
+        // If it ends meanwhile, it is not for us to take it down.
+        Ok(MmWithUser::into_mmput_async(alive))
+    }
+
+    /// The number by which the current process knows it; 0 if it has ended, or is not to be seen
+    /// from there.
+    pub(crate) fn tgid(&self) -> Pid {
+        self.process.tgid_nr_ns(None)
     }
 
     fn locked_vm(&self) -> &Atomic<isize> {
@@ -85,8 +125,8 @@ impl Payer {
     }
 
     fn lock_for_user(&self, npages: isize) -> Result {
-        // SAFETY: Has no preconditions.
-        let limit = unsafe { sys::iommufd_memlock_limit() } >> PAGE_SHIFT;
+        // SAFETY: The task is valid while we hold a reference.
+        let limit = unsafe { sys::iommufd_memlock_limit(self.process.as_ptr()) } >> PAGE_SHIFT;
         let limit = isize::try_from(limit).unwrap_or(isize::MAX);
         let mut old = self.locked_vm().load(Relaxed);
         loop {
@@ -103,20 +143,22 @@ impl Payer {
 }
 
 impl Payer {
-    /// Charges the process, or takes a charge back; only the former can fail.
-    fn lock_for_process(&self, npages: isize, more: bool) -> Result {
-        // SAFETY: `mm` is valid while we hold a reference; its users are alive: the current
-        // process when charging, the reference of the caller when a charge is taken back.
-        to_result(unsafe { bindings::account_locked_vm(self.mm.as_raw(), npages as c_ulong, more) })
+    fn lock_for_process(&self, npages: isize) -> Result {
+        let _alive = self.memory()?;
+        // SAFETY: `mm` has users, and the task is there.
+        to_result(unsafe {
+            sys::iommufd_lock_vm(self.mm.as_raw(), self.process.as_ptr(), npages as c_ulong)
+        })
     }
 
     fn unlock_for_process(&self, npages: isize) {
         // What a process that is gone had locked went with it.
-        if let Some(alive) = self.mm.mmget_not_zero() {
-            // If it ends meanwhile, it is not for us to take it down.
-            let _alive = MmWithUser::into_mmput_async(alive);
+        if let Ok(_alive) = self.memory() {
+            let npages = npages as c_ulong;
+            // SAFETY: `mm` has users.
+            let ret = unsafe { bindings::account_locked_vm(self.mm.as_raw(), npages, false) };
             // Taking back cannot fail.
-            warn_on!(self.lock_for_process(npages, false).is_err());
+            warn_on!(ret != 0);
         }
     }
 }
@@ -137,10 +179,10 @@ pub(crate) enum Accounting {
     Process,
 }
 
-/// Pages that a [`Payer`] is charged for, until this is dropped.
+/// Who pays for some memory, and the pages that he is charged for, until this is dropped.
 ///
 /// The address space's `pinned_vm` always moves by them; the locked memory of the user or of the
-/// process does so unless the caller had `CAP_IPC_LOCK`.
+/// process does so unless the process had `CAP_IPC_LOCK` when this was made.
 pub(crate) struct Charge {
     payer: Arc<Payer>,
     /// The pages, shifted by [`Self::FLAG_BITS`], and flags: every area has a charge, so that it
@@ -157,20 +199,13 @@ impl Charge {
     const MOVABLE: u64 = 4;
     /// A [`Takeover`] knows of it.
     const MARKED: u64 = 8;
-    const FLAG_BITS: u32 = 4;
+    /// What the payer has there may be a BAR as well, which nobody pays for.
+    const MAY_BE_BAR: u64 = 16;
+    const FLAG_BITS: u32 = 5;
 
-    /// Charges `npages`, below 2^52, to `payer`, which must be the current process; another can
-    /// take it over if the memory `is_movable`.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`: the locked memory would exceed the process's `RLIMIT_MEMLOCK`.
-    pub(crate) fn new(
-        payer: Arc<Payer>,
-        npages: u64,
-        accounting: Accounting,
-        is_movable: bool,
-    ) -> Result<Self> {
+    /// No pages yet, of `payer`, which must be the current process; another can take the charge
+    /// over if the memory `is_movable`.
+    pub(crate) fn new(payer: Arc<Payer>, accounting: Accounting, is_movable: bool) -> Self {
         // SAFETY: Has no preconditions.
         let exempt = unsafe { bindings::capable(bindings::CAP_IPC_LOCK as c_int) };
         let limit = match accounting {
@@ -179,24 +214,46 @@ impl Charge {
             Accounting::Process => Self::PROCESS,
         };
         let movable = if is_movable { Self::MOVABLE } else { 0 };
-        Self::with_flags(payer, npages, limit | movable)
+        Self {
+            payer,
+            packed: limit | movable,
+        }
     }
 
-    fn with_flags(payer: Arc<Payer>, npages: u64, flags: u64) -> Result<Self> {
+    /// For other pages of the same memory, none yet.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            payer: self.payer.clone(),
+            packed: self.packed & (Self::LIMITS | Self::MOVABLE | Self::MAY_BE_BAR),
+        }
+    }
+
+    /// With `npages`, below 2^52, if there are none yet.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: the locked memory would exceed the process's `RLIMIT_MEMLOCK`. `EFAULT`: that
+    /// counts for the process itself, which is gone. `EINTR`: a fatal signal.
+    pub(crate) fn with(mut self, npages: u64) -> Result<Self> {
         let count = isize::try_from(npages).map_err(|_| ENOMEM)?;
-        match flags & Self::LIMITS {
-            Self::USER => payer.lock_for_user(count)?,
-            Self::PROCESS => payer.lock_for_process(count, true)?,
+        match self.packed & Self::LIMITS {
+            Self::USER => self.payer.lock_for_user(count)?,
+            Self::PROCESS => self.payer.lock_for_process(count)?,
             _ => {}
         }
-        payer.add_pinned(count);
-        Ok(Self {
-            payer,
-            packed: (npages << Self::FLAG_BITS) | flags,
-        })
+        self.payer.add_pinned(count);
+        self.packed += npages << Self::FLAG_BITS;
+        Ok(self)
     }
 
-    fn npages(&self) -> u64 {
+    /// All of its pages; none stay.
+    pub(crate) fn take(&mut self) -> Self {
+        self.cut_off(0)
+    }
+
+    /// How many pages there are.
+    #[inline]
+    pub(crate) fn npages(&self) -> u64 {
         self.packed >> Self::FLAG_BITS
     }
 
@@ -228,6 +285,17 @@ impl Charge {
         &self.payer
     }
 
+    /// What the payer has there may be a BAR from here on.
+    pub(crate) fn let_be_bar(mut self) -> Self {
+        self.packed |= Self::MAY_BE_BAR;
+        self
+    }
+
+    /// Whether what the payer has there may be a BAR.
+    pub(crate) fn may_be_bar(&self) -> bool {
+        self.packed & Self::MAY_BE_BAR != 0
+    }
+
     /// Whether the pages count against a limit.
     pub(crate) fn is_limited(&self) -> bool {
         self.packed & Self::LIMITS != 0
@@ -238,6 +306,9 @@ impl Drop for Charge {
     fn drop(&mut self) {
         // CAST: It came from an `isize`, which is at least twice as large as any memory.
         let count = self.npages() as isize;
+        if count == 0 {
+            return;
+        }
         self.payer.add_pinned(-count);
         match self.packed & Self::LIMITS {
             Self::USER => {
@@ -312,7 +383,10 @@ impl Takeover {
     /// `ENOMEM`: the locked memory would exceed the process's `RLIMIT_MEMLOCK`.
     pub(crate) fn pay(&mut self) -> Result {
         let [none, user, process] = self.noted;
-        let pay = |npages, flags| Charge::with_flags(self.payer.clone(), npages, flags);
+        let pay = |npages, packed| {
+            let payer = self.payer.clone();
+            Charge { payer, packed }.with(npages)
+        };
         self.paid = Some([
             pay(none, 0)?,
             pay(user, Charge::USER)?,
@@ -347,6 +421,11 @@ impl Takeover {
         if !last.is_some_and(|last| last.absorb(&mut old)) {
             warn_on!(self.old.push_within_capacity(old).is_err());
         }
+    }
+
+    /// Who pays for all that was noted, if that has paid.
+    pub(crate) fn payer(&self) -> Option<&Arc<Payer>> {
+        self.paid.as_ref().map(|_| &self.payer)
     }
 
     /// Gives back what others were charged. That may wait for locks of their processes, so that

@@ -14,6 +14,7 @@ use kernel::{
     container_of,
     device::Device,
     error::to_result,
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
@@ -24,7 +25,9 @@ use kernel::{
             },
             Atomic, //
         },
-        Arc, //
+        Arc,
+        Mutex,
+        MutexGuard, //
     },
     warn_on, //
 };
@@ -89,12 +92,33 @@ impl Drop for IommuGroup {
 ///
 /// What is attached in it is attached on behalf of all of these: the last one that goes while
 /// something is attached keeps its claim for good.
+#[pin_data]
 pub(crate) struct OwnedGroup {
     group: IommuGroup,
-    /// How many [`OwnedDevice`]s there are.
-    devices: Atomic<usize>,
+    /// The device of each [`OwnedDevice`] that there is.
+    #[pin]
+    devices: Mutex<KVec<ARef<Device>>>,
     /// How many [`Attachment`](super::attachment::Attachment)s there are.
     attachments: Atomic<usize>,
+}
+
+/// The devices of a group that have owners, which they keep as long as this lives.
+pub(super) struct OwnedDevices<'a>(MutexGuard<'a, KVec<ARef<Device>>>);
+
+impl OwnedDevices<'_> {
+    /// One of them, for what is done to the group by way of any.
+    pub(super) fn any(&self) -> Option<*mut bindings::device> {
+        self.0.first().map(|dev| raw_device(dev))
+    }
+
+    /// Whether one of them shares its page requests with others (PCI's PRI of a physical function
+    /// and its virtual ones).
+    pub(super) fn share_page_requests(&self) -> bool {
+        self.0.iter().any(|dev| {
+            // SAFETY: It is bound to a driver, for it has an owner, and so it is there.
+            unsafe { sys::iommufd_shares_page_requests(raw_device(dev)) }
+        })
+    }
 }
 
 impl OwnedGroup {
@@ -104,12 +128,14 @@ impl OwnedGroup {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(group: IommuGroup) -> Result<Arc<Self>> {
-        let group = Self {
-            group,
-            devices: Atomic::new(0),
-            attachments: Atomic::new(0),
-        };
-        Ok(Arc::new(group, GFP_KERNEL_ACCOUNT)?)
+        Arc::pin_init(
+            pin_init!(Self {
+                group,
+                devices <- new_mutex!(KVec::new(), "iommufd_owned_devices"),
+                attachments: Atomic::new(0),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
     }
 
     /// The group itself.
@@ -119,6 +145,11 @@ impl OwnedGroup {
 
     pub(super) fn as_raw(&self) -> *mut bindings::iommu_group {
         self.group.0.as_ptr()
+    }
+
+    /// Its devices that have owners.
+    pub(super) fn devices(&self) -> OwnedDevices<'_> {
+        OwnedDevices(self.devices.lock())
     }
 
     /// Notes that the group was put on a domain of ours.
@@ -216,6 +247,8 @@ impl<'a> BoundDevice<'a> {
         if !self.group.has_isolated_msi() && !msi_may_leak {
             return Err(EPERM);
         }
+        let mut devices = group.devices.lock();
+        devices.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let token: *const T = &**owner;
         // SAFETY: The device is bound to a driver, which does not let go of it before we release
         // the group. The owner is only ever compared.
@@ -225,8 +258,8 @@ impl<'a> BoundDevice<'a> {
                 token.cast_mut().cast::<c_void>(),
             )
         })?;
-        group.devices.fetch_add(1, Full);
-        // INVARIANT: Just claimed, and counted.
+        warn_on!(devices.push_within_capacity(self.dev.into()).is_err());
+        // INVARIANT: Just claimed, and listed.
         Ok(OwnedDevice {
             dev: ARef::from(self.dev),
             group: group.clone(),
@@ -242,6 +275,13 @@ fn capable(dev: &Device, cap: bindings::iommu_cap) -> bool {
 /// A reference to a device: what it is, whoever owns it.
 #[derive(Clone)]
 pub(crate) struct DeviceRef(ARef<Device>);
+
+#[cfg(IOMMUFD_MOCK)]
+impl From<&Device> for DeviceRef {
+    fn from(dev: &Device) -> Self {
+        Self(dev.into())
+    }
+}
 
 impl DeviceRef {
     /// The name of the device, such as its PCI address.
@@ -259,7 +299,7 @@ impl DeviceRef {
 ///
 /// # Invariants
 ///
-/// The DMA ownership of the device's group is claimed once for this value, which `group` counts,
+/// The DMA ownership of the device's group is claimed once for this value, which `group` lists,
 /// and a driver is bound to the device.
 pub(crate) struct OwnedDevice {
     dev: ARef<Device>,
@@ -281,9 +321,20 @@ impl OwnedDevice {
         raw_device(&self.dev)
     }
 
+    /// The device itself, for the IOMMU that it is behind.
+    #[cfg(IOMMUFD_MOCK)]
+    pub(crate) fn as_ptr(&self) -> *mut bindings::device {
+        self.as_raw()
+    }
+
     /// The device itself.
     pub(crate) fn device(&self) -> DeviceRef {
         DeviceRef(self.dev.clone())
+    }
+
+    /// A reference on the device.
+    pub(super) fn aref(&self) -> ARef<Device> {
+        self.dev.clone()
     }
 
     /// The device's group.
@@ -317,6 +368,11 @@ impl OwnedDevice {
         unsafe { sys::iommufd_can_nest(self.as_raw()) }
     }
 
+    /// Whether the device's IOMMU can mark the pages that are written to.
+    pub(super) fn has_dirty_bits(&self) -> bool {
+        capable(&self.dev, bindings::iommu_cap_IOMMU_CAP_DIRTY_TRACKING)
+    }
+
     /// Whether the device may keep translations of its own (PCI's ATS).
     pub(crate) fn can_cache_translations(&self) -> bool {
         capable(&self.dev, bindings::iommu_cap_IOMMU_CAP_PCI_ATS_SUPPORTED)
@@ -344,8 +400,9 @@ impl OwnedDevice {
 
 impl Drop for OwnedDevice {
     fn drop(&mut self) {
-        let is_last = self.group.devices.fetch_sub(1, Full) == 1;
-        if warn_on!(is_last && self.group.attachments.load(Relaxed) > 0) {
+        let mut devices = self.group.devices.lock();
+        devices.retain(|dev| !core::ptr::eq(&**dev, &*self.dev));
+        if warn_on!(devices.is_empty() && self.group.attachments.load(Relaxed) > 0) {
             // What is attached goes on being ours.
             return;
         }

@@ -17,14 +17,37 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SIZE,
     prelude::*,
     sync::Arc,
     warn_on, //
 };
+
+/// As `iommufd_bar_address()`, for dma-bufs of who else can tell.
+#[cfg(IOMMUFD_MOCK)]
+type Ask = unsafe fn(*mut bindings::dma_buf_attachment, *mut bindings::phys_vec) -> c_int;
+
+/// Who that is: tests, whose memory is never unplugged.
+#[cfg(IOMMUFD_MOCK)]
+pub(crate) static TEST_EXPORTER: kernel::sync::SetOnce<Ask> = kernel::sync::SetOnce::new();
+
+/// Where the memory is that the dma-buf of an attachment stands for.
+///
+/// # Safety
+///
+/// `attach` is an attachment whose dma-buf is locked; `span` can be written to.
+unsafe fn ask(attach: *mut bindings::dma_buf_attachment, span: *mut bindings::phys_vec) -> c_int {
+    #[cfg(IOMMUFD_MOCK)]
+    if let Some(ask) = TEST_EXPORTER.as_ref() {
+        // SAFETY: By the contract.
+        let answer = unsafe { ask(attach, span) };
+        if answer != EOPNOTSUPP.to_errno() {
+            return answer;
+        }
+    }
+    // SAFETY: By the contract.
+    unsafe { sys::iommufd_bar_address(attach, span) }
+}
 
 /// A dma-buf.
 ///
@@ -74,10 +97,14 @@ impl Drop for DmaBuf {
     }
 }
 
-/// Who uses a dma-buf, and has to let go of it when told.
+/// Who uses the memory of a device, and has to let go of it when told.
 pub(crate) trait Importer: Send + Sync + 'static {
-    /// Stops all DMA to it, for good. Called with the lock of the dma-buf held.
+    /// Stops all DMA to it, for good. Called with locks of the exporter's held, and those of a
+    /// process's memory.
     fn revoke(&self);
+
+    /// Whether that is done. Does not wait, and may say `false` while it is being done.
+    fn is_revoked(&self) -> bool;
 }
 
 /// A use of a dma-buf, which ends when this is dropped.
@@ -170,16 +197,13 @@ impl<T: Importer> DmaBufAttachment<T> {
         let mut bar = bindings::phys_vec::default();
         let _lock = Locked::new(&self.buf);
         // SAFETY: By the type invariant, the attachment is there; the lock is held.
-        to_result(unsafe { sys::iommufd_bar_address(self.raw.as_ptr(), &raw mut bar) })?;
+        to_result(unsafe { ask(self.raw.as_ptr(), &raw mut bar) })?;
         let address = bar.paddr.checked_add(start).ok_or(EINVAL)?;
         let end = start.checked_add(len).ok_or(EINVAL)?;
         if len == 0 || end > bar.len as u64 || (address | len) % PAGE_SIZE as u64 != 0 {
             return Err(EINVAL);
         }
-        Ok(Span {
-            pfn: address >> PAGE_SHIFT,
-            npages: len >> PAGE_SHIFT,
-        })
+        Ok(Span { address, len })
     }
 
     /// # Safety

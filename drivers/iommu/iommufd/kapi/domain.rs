@@ -7,12 +7,15 @@
 use crate::{
     iova::IovaRange,
     kapi::{
+        attach_handle::Faults,
         device::OwnedDevice,
+        fault_queue::FaultQueue,
         run::{
             PinnedRun,
             Span, //
         },
-        task, //
+        task,
+        user_data::UserData, //
     },
     sys,
 };
@@ -27,15 +30,15 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SIZE,
     prelude::*,
-    sync::atomic::{
-        ordering::Relaxed,
-        Atomic,
-        AtomicFlag, //
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic,
+            AtomicFlag, //
+        },
+        Arc, //
     },
     warn_on, //
 };
@@ -85,6 +88,7 @@ pub(crate) struct Domain {
     ptr: NonNull<bindings::iommu_domain>,
     enforces_snoop: bool,
     leftover: Leftover,
+    faults: Faults,
 }
 
 /// The lowest range that has all addresses at which a domain may map what was to be unmapped; none
@@ -136,7 +140,8 @@ unsafe impl Send for Domain {}
 unsafe impl Sync for Domain {}
 
 impl Domain {
-    /// Makes an empty domain in a format that `dev`'s IOMMU understands.
+    /// Makes an empty domain in a format that `dev`'s IOMMU understands, as `data` say if there
+    /// are any.
     ///
     /// Devices whose IOMMU can ignore their no-snoop attribute get a domain that does so. `flags`
     /// are those of `IOMMU_HWPT_ALLOC` that ask the IOMMU driver for something.
@@ -144,16 +149,24 @@ impl Domain {
     /// # Errors
     ///
     /// * `ENODEV`, `EOPNOTSUPP`: the IOMMU has no such paging domains.
-    /// * `EINVAL`: its driver says that it can enforce snooping, and then does not.
-    /// * `ENOMEM`.
-    pub(crate) fn new(dev: &OwnedDevice, flags: u32) -> Result<Self> {
-        // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group.
-        let domain = unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), flags) };
+    /// * `EINVAL`: its driver says that it can enforce snooping, and then does not; or what the
+    ///   data are.
+    /// * `ENOMEM`, and what else the driver says about data: `EFAULT`, for one.
+    pub(crate) fn new(dev: &OwnedDevice, flags: u32, data: Option<UserData>) -> Result<Self> {
+        let domain = match data.map(|data| data.as_raw()) {
+            // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group.
+            None => unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), flags) },
+            // SAFETY: As above; where the data are is for userspace to say.
+            Some(data) => unsafe {
+                sys::iommufd_alloc_paging(dev.as_raw(), flags, &raw const data)
+            },
+        };
         let mut domain = Self {
             // INVARIANT: A new domain is nobody else's.
             ptr: NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?,
             enforces_snoop: false,
             leftover: Leftover::new(),
+            faults: Faults::new(),
         };
         if dev.can_enforce_snoop() {
             let raw = domain.as_raw();
@@ -169,6 +182,23 @@ impl Domain {
 
     pub(super) fn as_raw(&self) -> *mut bindings::iommu_domain {
         self.ptr.as_ptr()
+    }
+
+    /// The domain itself, for the IOMMU that made it.
+    #[cfg(IOMMUFD_MOCK)]
+    pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
+        self.as_raw()
+    }
+
+    /// Has the page faults of its devices go to a queue. To be called once, before there are any.
+    pub(crate) fn set_faults(&self, queue: Arc<FaultQueue>) {
+        // SAFETY: It is this one's domain.
+        unsafe { self.faults.set(self.as_raw(), queue) }
+    }
+
+    /// Where the page faults of its devices go, if they go anywhere.
+    pub(super) fn faults(&self) -> Option<&Arc<FaultQueue>> {
+        self.faults.get()
     }
 
     /// Whether the same IOMMU driver made both domains.
@@ -193,6 +223,13 @@ impl Domain {
         unsafe { (*self.as_raw()).pgsize_bitmap as u64 }
     }
 
+    /// The size of the smallest page of the format.
+    #[inline]
+    pub(crate) fn smallest_page(&self) -> u64 {
+        let bitmap = self.pgsize_bitmap();
+        bitmap & bitmap.wrapping_neg()
+    }
+
     /// The addresses that the format can translate.
     pub(crate) fn aperture(&self) -> Option<IovaRange> {
         // SAFETY: As in `pgsize_bitmap`.
@@ -214,7 +251,7 @@ impl Domain {
     }
 
     /// What is mapped at `iova`, if anything is.
-    pub(super) fn translate(&self, iova: u64) -> Option<u64> {
+    pub(crate) fn translate(&self, iova: u64) -> Option<u64> {
         // SAFETY: The domain is valid.
         let address = unsafe { bindings::iommu_iova_to_phys(self.as_raw(), iova) };
         (address != 0).then_some(address)
@@ -298,7 +335,7 @@ impl Domain {
         Ok(())
     }
 
-    /// Maps a part of a run, or of a BAR, at `iova`: page by page unless pages may be `large`.
+    /// Maps a part of a run at `iova`: page by page unless pages may be `large`.
     ///
     /// # Errors
     ///
@@ -306,43 +343,70 @@ impl Domain {
     ///
     /// # Safety
     ///
-    /// As [`Self::map`]. A part of a BAR is the caller's to give away until then.
+    /// As [`Self::map`].
     #[inline(always)]
     pub(crate) unsafe fn map_span(&self, iova: u64, span: Span, prot: Prot, large: bool) -> Result {
-        if large || span.npages() == 1 {
+        if large || span.is_in_a_page() {
             return self.map_in_one(iova, span, prot);
         }
-        self.map_pages(iova, span, prot)
+        self.map_pages(iova, span, prot, bindings::GFP_KERNEL_ACCOUNT)
+    }
+
+    /// As [`Self::map_span`], for a part of a device's memory, where no memory for page tables can
+    /// be waited for.
+    ///
+    /// # Errors
+    ///
+    /// As there; `ENOMEM`: there was none at once.
+    ///
+    /// # Safety
+    ///
+    /// As there; the memory is the caller's to give away until then.
+    pub(super) unsafe fn map_device(
+        &self,
+        iova: u64,
+        span: Span,
+        prot: Prot,
+        large: bool,
+    ) -> Result {
+        const AT_ONCE: bindings::gfp_t = bindings::GFP_NOWAIT | 1 << bindings::___GFP_ACCOUNT_BIT;
+        if large {
+            return self.map_with(iova, span, prot, AT_ONCE);
+        }
+        self.map_pages(iova, span, prot, AT_ONCE)
     }
 
     #[inline(never)]
-    fn map_pages(&self, iova: u64, span: Span, prot: Prot) -> Result {
+    fn map_pages(&self, iova: u64, span: Span, prot: Prot, gfp: bindings::gfp_t) -> Result {
         let mut next = iova;
         for page in span.pages() {
-            if let Err(e) = self.map_in_one(next, page, prot) {
+            if let Err(e) = self.map_with(next, page, prot, gfp) {
                 // SAFETY: The addresses are the caller's, and were just mapped.
                 unsafe { self.unmap(IovaRange::until(iova, next).into_iter()) };
                 return Err(e);
             }
-            next = next.wrapping_add(PAGE_SIZE as u64);
-            // A BAR can be of any size.
+            next = next.wrapping_add(page.len());
             task::resched();
         }
         Ok(())
     }
 
     fn map_in_one(&self, iova: u64, span: Span, prot: Prot) -> Result {
-        // SAFETY: The domain is valid. Addresses and sizes are multiples of the page size, which
-        // its smallest page does not exceed (checked when it was taken into service). The callers
-        // of our callers keep what is there.
+        self.map_with(iova, span, prot, bindings::GFP_KERNEL_ACCOUNT)
+    }
+
+    #[inline(always)]
+    fn map_with(&self, iova: u64, span: Span, prot: Prot, gfp: bindings::gfp_t) -> Result {
+        // SAFETY: The domain is valid. Addresses and sizes are multiples of its smallest page, or
+        // it says no. The callers of our callers keep what is there.
         to_result(unsafe {
             bindings::iommu_map(
                 self.as_raw(),
                 iova as c_ulong,
-                span.pfn << PAGE_SHIFT,
+                span.address,
                 span.len() as usize,
                 prot.bits(),
-                bindings::GFP_KERNEL_ACCOUNT,
+                gfp,
             )
         })
     }
@@ -435,15 +499,15 @@ impl Drop for Domain {
     }
 }
 
-/// Unmapped ranges that the IOTLBs may still know; dropping this flushes them.
-struct Gather<'a> {
+/// Ranges of which the IOTLBs may still know what was there; dropping this flushes them.
+pub(super) struct Gather<'a> {
     domain: &'a Domain,
     raw: MaybeUninit<bindings::iommu_iotlb_gather>,
     initialised: bool,
 }
 
 impl<'a> Gather<'a> {
-    fn new(domain: &'a Domain) -> Self {
+    pub(super) fn new(domain: &'a Domain) -> Self {
         Self {
             domain,
             raw: MaybeUninit::uninit(),
@@ -451,23 +515,25 @@ impl<'a> Gather<'a> {
         }
     }
 
+    /// What C calls it by; it must not move any more.
     #[inline]
-    fn unmap(&mut self, range: &IovaRange) {
+    pub(super) fn as_raw(&mut self) -> *mut bindings::iommu_iotlb_gather {
         if !self.initialised {
-            // Here and not in `new`: the list head in it must not move any more.
+            // Here and not in `new`: there is a list head in it.
             // SAFETY: `raw` is valid for writing.
             unsafe { sys::iommufd_iotlb_gather_init(self.raw.as_mut_ptr()) };
             self.initialised = true;
         }
+        self.raw.as_mut_ptr()
+    }
+
+    #[inline]
+    fn unmap(&mut self, range: &IovaRange) {
+        let gather = self.as_raw();
         let len = range.len() as usize;
         // SAFETY: The domain is valid and the gather initialised.
         let done = unsafe {
-            bindings::iommu_unmap_fast(
-                self.domain.as_raw(),
-                range.first() as c_ulong,
-                len,
-                self.raw.as_mut_ptr(),
-            )
+            bindings::iommu_unmap_fast(self.domain.as_raw(), range.first() as c_ulong, len, gather)
         };
         if done != len {
             self.domain.leftover.add(range);

@@ -38,6 +38,11 @@ static const unsigned int *seals_of(struct file *file)
 	return NULL;
 }
 
+bool iommufd_is_memory_file(struct file *file)
+{
+	return seals_of(file);
+}
+
 int iommufd_begin_writes(struct file *file)
 {
 	const unsigned int *seals = seals_of(file);

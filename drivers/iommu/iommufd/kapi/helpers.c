@@ -6,6 +6,8 @@
 #include <linux/highmem.h>
 #include <linux/iommu.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/pci-ats.h>
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/sched/signal.h>
@@ -82,6 +84,40 @@ bool iommufd_enforce_cache_coherency(struct iommu_domain *domain)
 	       domain->ops->enforce_cache_coherency(domain);
 }
 
+struct iommu_domain *iommufd_alloc_paging(struct device *dev, u32 flags,
+					  const struct iommu_user_data *data)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+	struct iommu_domain *domain;
+
+	if (!ops->domain_alloc_paging_flags)
+		return ERR_PTR(-EOPNOTSUPP);
+	domain = ops->domain_alloc_paging_flags(dev, flags, data);
+	if (IS_ERR(domain))
+		return domain;
+	/* What the core does to those that it makes. */
+	domain->type = IOMMU_DOMAIN_UNMANAGED;
+	domain->owner = ops;
+	if (!domain->ops)
+		domain->ops = ops->default_domain_ops;
+	return domain;
+}
+
+void iommufd_set_bits(struct page *page, unsigned int first, unsigned int count)
+{
+	atomic_long_t *words = kmap_local_page(page);
+
+	while (count > 0) {
+		unsigned int bit = first % BITS_PER_LONG;
+		unsigned int some = min(count, BITS_PER_LONG - bit);
+
+		atomic_long_or(GENMASK(bit + some - 1, bit), &words[first / BITS_PER_LONG]);
+		first += some;
+		count -= some;
+	}
+	kunmap_local(words);
+}
+
 bool iommufd_has_interrupts(struct device *dev)
 {
 	return !dev_is_pci(dev) || pci_dev_msi_enabled(to_pci_dev(dev));
@@ -97,12 +133,68 @@ bool iommufd_can_nest(struct device *dev)
 	return dev_iommu_ops(dev)->domain_alloc_nested;
 }
 
+struct iommu_domain *iommufd_alloc_nested(struct device *dev, struct iommu_domain *parent,
+					  u32 flags, const struct iommu_user_data *data)
+{
+	const struct iommu_ops *ops = dev_iommu_ops(dev);
+	struct iommu_domain *domain;
+
+	if (!ops->domain_alloc_nested)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (parent->owner != ops)
+		return ERR_PTR(-EINVAL);
+	domain = ops->domain_alloc_nested(dev, parent, flags, data);
+	if (!IS_ERR(domain))
+		domain->owner = ops;
+	return domain;
+}
+
+int iommufd_invalidate(struct iommu_domain *domain, struct iommu_user_data_array *requests)
+{
+	if (domain->ops->cache_invalidate_user)
+		return domain->ops->cache_invalidate_user(domain, requests);
+	requests->entry_num = 0;
+	return -EOPNOTSUPP;
+}
+
+bool iommufd_shares_page_requests(struct device *dev)
+{
+	return dev_is_pci(dev) && to_pci_dev(dev)->is_virtfn &&
+	       pci_pri_supported(to_pci_dev(dev));
+}
+
+void iommufd_dequeue_faults(struct iopf_group *group)
+{
+	iopf_group_dequeue(group);
+}
+
+void iommufd_answer_faults(struct iopf_group *group, u32 code)
+{
+	iopf_group_response(group, code);
+	iopf_free_group(group);
+}
+
 void *iommufd_hw_info(struct device *dev, u32 *length, u32 *type)
 {
 	const struct iommu_ops *ops = dev_iommu_ops(dev);
 
 	*type = ops->hw_info ? *type : IOMMU_HW_INFO_TYPE_NONE;
 	return ops->hw_info ? ops->hw_info(dev, length, type) : NULL;
+}
+
+u32 iommufd_max_pasids(struct device *dev)
+{
+	return dev->iommu->max_pasids;
+}
+
+struct iommufd_pasid_rights iommufd_pasid_rights(struct device *dev)
+{
+	int ctrl = dev_is_pci(dev) ? pci_pasid_status(to_pci_dev(dev)) : 0;
+
+	return (struct iommufd_pasid_rights){
+		.exec = ctrl > 0 && ctrl & PCI_PASID_CTRL_EXEC,
+		.priv = ctrl > 0 && ctrl & PCI_PASID_CTRL_PRIV,
+	};
 }
 
 struct user_struct *iommufd_get_current_user(void)
@@ -115,9 +207,34 @@ bool iommufd_user_is_current(const struct user_struct *user)
 	return user == current_user();
 }
 
-unsigned long iommufd_memlock_limit(void)
+unsigned long iommufd_memlock_limit(const struct task_struct *process)
 {
-	return rlimit(RLIMIT_MEMLOCK);
+	return task_rlimit(process, RLIMIT_MEMLOCK);
+}
+
+int iommufd_lock_vm(struct mm_struct *mm, struct task_struct *process, unsigned long npages)
+{
+	int ret;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	ret = __account_locked_vm(mm, npages, true, process, false);
+	mmap_write_unlock(mm);
+	return ret;
+}
+
+long iommufd_pin_remote(struct mm_struct *mm, unsigned long addr, unsigned long npages,
+			unsigned int flags, struct page **pages)
+{
+	int locked = 1;
+	long got;
+
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	got = pin_user_pages_remote(mm, addr, npages, flags, pages, &locked);
+	if (locked)
+		mmap_read_unlock(mm);
+	return got;
 }
 
 void iommufd_add_pinned_vm(struct mm_struct *mm, long npages)

@@ -3,7 +3,7 @@
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
  * for more is in files of its own: leaf.c, file.c, bar.c, params.c, pins.c,
- * unpin.c.
+ * unpin.c, dirty.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -16,10 +16,17 @@ struct file;
 struct folio;
 struct iommu_domain;
 struct iommu_iotlb_gather;
+struct iommu_user_data;
+struct iommu_user_data_array;
+struct iopf_group;
+struct iova_bitmap;
 struct mm_struct;
+struct mmu_interval_notifier;
+struct mmu_interval_notifier_ops;
 struct page;
 struct phys_vec;
 struct scatterlist;
+struct task_struct;
 struct user_struct;
 
 /* Each word is read once; -EFAULT if some of it cannot be. */
@@ -69,6 +76,7 @@ unsigned int iommufd_leaf_order(unsigned long addr, const struct page *page, boo
  */
 int iommufd_check_access(const struct file *file, bool write);
 
+bool iommufd_is_memory_file(struct file *file);
 /*
  * Counts @file as mapped for writing, so that it cannot be sealed with F_SEAL_WRITE until
  * iommufd_end_writes(). -EPERM if it is sealed against that, -EINVAL if it is no memory file.
@@ -91,20 +99,95 @@ unsigned long iommufd_cleared_pages(struct folio *folio);
 
 /* Where the BAR is that the dma-buf of @attach stands for; the dma-buf is locked. */
 int iommufd_bar_address(struct dma_buf_attachment *attach, struct phys_vec *bar);
+/*
+ * Whether VFIO has mapped a device's memory at @addr of @mm, which has users. Not in the page
+ * table, maybe, nor all that follows.
+ */
+bool iommufd_is_bar(struct mm_struct *mm, unsigned long addr);
+/*
+ * Where what VFIO has mapped at @addr of @mm, which has users, begins: the longest piece of what
+ * is contiguous, up to @len bytes, that a look at not too many entries of the page table
+ * finds. What is not there is faulted in. -EFAULT: something is not VFIO's, is memory, or is
+ * not to be read, or if @write, written to; or its device does not answer. -EINTR: a fatal
+ * signal; -ENOMEM.
+ */
+int iommufd_find_bar(struct mm_struct *mm, unsigned long addr, unsigned long len, bool write,
+		     struct phys_vec *bar);
+/*
+ * Has @watch told of what leaves the page table at @addr of @mm, which has users, from here on.
+ * -EINTR: a fatal signal; -ENOMEM, -EOVERFLOW.
+ */
+int iommufd_watch(struct mmu_interval_notifier *watch, struct mm_struct *mm, unsigned long addr,
+		  unsigned long len, const struct mmu_interval_notifier_ops *ops);
 
 void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);
 bool iommufd_enforce_cache_coherency(struct iommu_domain *domain);
+/* A domain for @dev as @data say; -EOPNOTSUPP if its IOMMU does not know any. */
+struct iommu_domain *iommufd_alloc_paging(struct device *dev, u32 flags,
+					  const struct iommu_user_data *data);
+
+/* Whether @domain can be asked which pages were written to, so that the answer arrives. */
+bool iommufd_can_read_dirty(const struct iommu_domain *domain);
+int iommufd_set_dirty_tracking(struct iommu_domain *domain, bool enable);
+/*
+ * Has iova_bitmap_set() called for what was written to of @size bytes from @iova on, if there
+ * is a @bitmap, and then forgotten if there is a @gather, which says what IOTLBs may still
+ * know. Nobody maps or unmaps there meanwhile. -EIO: the page table is not what this was built
+ * for.
+ */
+int iommufd_read_dirty(struct iommu_domain *domain, unsigned long iova, size_t size,
+		       struct iova_bitmap *bitmap, struct iommu_iotlb_gather *gather);
+/* Sets @count bits of @page, one at least; others may change those beside them. */
+void iommufd_set_bits(struct page *page, unsigned int first, unsigned int count);
+
 /* The parameter allow_unsafe_interrupts, as it is at this moment. */
 bool iommufd_unsafe_interrupts_are_allowed(void);
+/* The parameter map_device_memory, likewise. */
+bool iommufd_maps_device_memory(void);
 bool iommufd_has_interrupts(struct device *dev);
 bool iommufd_has_domain_flags(struct device *dev);
 bool iommufd_can_nest(struct device *dev);
+/*
+ * A domain inside of @parent; -EOPNOTSUPP where there are none, -EINVAL if another driver made
+ * @parent.
+ */
+struct iommu_domain *iommufd_alloc_nested(struct device *dev, struct iommu_domain *parent,
+					  u32 flags, const struct iommu_user_data *data);
+/* -EOPNOTSUPP, with no request carried out, if @domain has nothing to invalidate. */
+int iommufd_invalidate(struct iommu_domain *domain, struct iommu_user_data_array *requests);
+/* Whether @dev is a virtual function that shares the page requests of another. */
+bool iommufd_shares_page_requests(struct device *dev);
+/* Takes a group of page faults off the list of those that the core would answer. */
+void iommufd_dequeue_faults(struct iopf_group *group);
+/* Answers it, with an enum iommu_page_response_code, and frees it. */
+void iommufd_answer_faults(struct iopf_group *group, u32 code);
 void *iommufd_hw_info(struct device *dev, u32 *length, u32 *type);
+/* How many PASIDs there are for the device; zero if it or its IOMMU does without. */
+u32 iommufd_max_pasids(struct device *dev);
+/* Whether the device may also say that it wants to execute, or is privileged. */
+struct iommufd_pasid_rights {
+	bool exec;
+	bool priv;
+};
+
+struct iommufd_pasid_rights iommufd_pasid_rights(struct device *dev);
 
 struct user_struct *iommufd_get_current_user(void);
 bool iommufd_user_is_current(const struct user_struct *user);
-unsigned long iommufd_memlock_limit(void);
+unsigned long iommufd_memlock_limit(const struct task_struct *process);
+/*
+ * Counts @npages as locked by @process, which @mm is the memory of: -ENOMEM if its
+ * RLIMIT_MEMLOCK is exceeded, -EINTR for a fatal signal. account_locked_vm() looks at the limit
+ * of whoever calls it, and cannot be killed.
+ */
+int iommufd_lock_vm(struct mm_struct *mm, struct task_struct *process, unsigned long npages);
+/*
+ * pin_user_pages_remote() for @mm, which has users: the number of pages, or -EINTR for a fatal
+ * signal, or what that says.
+ */
+long iommufd_pin_remote(struct mm_struct *mm, unsigned long addr, unsigned long npages,
+			unsigned int flags, struct page **pages);
 void iommufd_add_pinned_vm(struct mm_struct *mm, long npages);
 
 bool iommufd_fatal_signal_pending(void);

@@ -48,7 +48,38 @@ impl Drop for IommuInfo {
     }
 }
 
+/// The PASIDs of a device.
+pub(crate) struct PasidInfo {
+    /// How many bits they have: none if there are no PASIDs.
+    pub(crate) width: u8,
+    /// Requests to execute may have one.
+    pub(crate) exec: bool,
+    /// Privileged requests may have one.
+    pub(crate) privileged: bool,
+}
+
 impl OwnedDevice {
+    /// What there is of PASIDs.
+    pub(crate) fn pasid_info(&self) -> PasidInfo {
+        // SAFETY: The device is behind an IOMMU as long as it is owned.
+        let count = unsafe { sys::iommufd_max_pasids(self.as_raw()) };
+        let Some(width) = count.checked_ilog2() else {
+            return PasidInfo {
+                width: 0,
+                exec: false,
+                privileged: false,
+            };
+        };
+        // SAFETY: The device is there.
+        let rights = unsafe { sys::iommufd_pasid_rights(self.as_raw()) };
+        PasidInfo {
+            // CAST: It is below 32.
+            width: width as u8,
+            exec: rights.exec,
+            privileged: rights.priv_,
+        }
+    }
+
     /// What the device's IOMMU says of itself; `kind` is the structure that is wanted, or 0.
     ///
     /// # Errors

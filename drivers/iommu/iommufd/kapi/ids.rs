@@ -3,9 +3,10 @@
 //! Objects by number: what is reserved, what is there, what is on its way out. Would become part
 //! of `rust/kernel/xarray.rs`, which cannot reserve an index yet.
 //!
-//! An id is free, reserved, or an object's. All three are one word in an XArray, and change under
-//! its lock: nothing else has to agree with it. Who reserved an id, or took its object out, holds
-//! a [`Reservation`], and nobody else can make the id free or give it to an object.
+//! An id is free, reserved, an object's, or for good without one. All of these are one word in an
+//! XArray, and change under its lock: nothing else has to agree with it. Who reserved an id, or
+//! took its object out, holds a [`Reservation`], and nobody else can make the id free or give it
+//! to an object.
 //!
 //! C header: [`include/linux/xarray.h`](srctree/include/linux/xarray.h)
 
@@ -29,6 +30,9 @@ use kernel::{
 /// What the XArray has for an id that is reserved: a value, where objects are pointers.
 const RESERVED: *mut c_void = core::ptr::without_provenance_mut(1);
 
+/// What it has for an id whose object has gone without whoever knows the id: it is not used again.
+const TOMBSTONE: *mut c_void = core::ptr::without_provenance_mut(3);
+
 /// Ids are from 1 up to this one.
 const LAST: u32 = i32::MAX as u32;
 
@@ -36,8 +40,8 @@ const LAST: u32 = i32::MAX as u32;
 ///
 /// # Invariants
 ///
-/// `xa` is initialised. Each entry is [`RESERVED`], and there is one [`Reservation`] of that id
-/// then, or came from [`KBox::into_raw`] and is owned by the table.
+/// `xa` is initialised. Each entry is a [`TOMBSTONE`]; or it is [`RESERVED`], and there is one
+/// [`Reservation`] of that id then; or came from [`KBox::into_raw`] and is owned by the table.
 #[pin_data(PinnedDrop)]
 pub(crate) struct IdTable<T> {
     #[pin]
@@ -98,7 +102,7 @@ impl<T> IdTable<T> {
         let mut next = Some(id);
         while let Some(at) = next {
             let (id, entry) = locked.first_from(at)?;
-            if entry != RESERVED {
+            if is_object(entry) {
                 return locked.object(id).map(|object| (id, look(object)));
             }
             next = id.checked_add(1);
@@ -123,18 +127,37 @@ impl<T> IdTable<T> {
         id: u32,
         may_go: impl FnOnce(&T) -> Result,
     ) -> Result<RetiredId<'_, T>> {
+        // INVARIANT: The reservation is made here.
+        Ok(RetiredId {
+            object: self.take(id, RESERVED, may_go)?,
+            reservation: Reservation { table: self, id },
+        })
+    }
+
+    /// As [`Self::retire`], but nothing gets the id any more as long as the table is there.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn entomb(&self, id: u32, may_go: impl FnOnce(&T) -> Result) -> Result<KBox<T>> {
+        self.take(id, TOMBSTONE, may_go)
+    }
+
+    fn take(
+        &self,
+        id: u32,
+        instead: *mut c_void,
+        may_go: impl FnOnce(&T) -> Result,
+    ) -> Result<KBox<T>> {
         let locked = self.lock();
         let object = locked.object(id).ok_or(ENOENT)?;
         may_go(object)?;
         let entry = core::ptr::from_ref(object).cast_mut();
-        // INVARIANT: The reservation is made below.
-        locked.replace(id, RESERVED);
+        // INVARIANT: See the callers.
+        locked.replace(id, instead);
         drop(locked);
-        Ok(RetiredId {
-            // SAFETY: It was the table's by the type invariant, and is nobody's by now.
-            object: unsafe { KBox::from_raw(entry) },
-            reservation: Reservation { table: self, id },
-        })
+        // SAFETY: It was the table's by the type invariant, and is nobody's by now.
+        Ok(unsafe { KBox::from_raw(entry) })
     }
 }
 
@@ -157,7 +180,8 @@ impl<T> PinnedDrop for IdTable<T> {
                 break;
             }
             // Reservations borrow the table, so that there are none.
-            if !warn_on!(entry == RESERVED) {
+            warn_on!(entry == RESERVED);
+            if is_object(entry) {
                 // SAFETY: By the type invariant the table owns it; nobody looks at it any more.
                 drop(unsafe { KBox::from_raw(entry.cast::<T>()) });
             }
@@ -166,6 +190,11 @@ impl<T> PinnedDrop for IdTable<T> {
         // SAFETY: By the type invariant.
         unsafe { bindings::xa_destroy(self.xa.get()) };
     }
+}
+
+/// Whether an entry of a table is an object's.
+fn is_object(entry: *mut c_void) -> bool {
+    !entry.is_null() && entry != RESERVED && entry != TOMBSTONE
 }
 
 /// A table whose lock is held, until this is dropped.
@@ -190,7 +219,7 @@ impl<T> Locked<'_, T> {
 
     fn object(&self, id: u32) -> Option<&T> {
         let entry = self.entry(id);
-        if entry.is_null() || entry == RESERVED {
+        if !is_object(entry) {
             return None;
         }
         // SAFETY: The table owns it, and it can only be taken out under the lock, which we hold.
@@ -314,6 +343,11 @@ pub(crate) struct RetiredId<'a, T> {
 }
 
 impl<T> RetiredId<'_, T> {
+    /// The object, of which nothing more is known. Its id is free.
+    pub(crate) fn into_object(self) -> T {
+        KBox::into_inner(self.object)
+    }
+
     /// Has it be found again, under the id that it had.
     pub(crate) fn put_back(self) {
         self.reservation.give_to(self.object);

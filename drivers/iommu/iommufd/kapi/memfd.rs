@@ -39,42 +39,57 @@ pub(crate) fn check_access(file: &LocalFile, write: bool) -> Result {
     to_result(unsafe { sys::iommufd_check_access(file.as_ptr(), write) })
 }
 
-/// A memory file that devices may write to. Until this is dropped it cannot be sealed against
-/// writing, just as if a process had it mapped that way.
+/// A memory file (memfd, shmem, hugetlbfs). If devices may write to it then it cannot be sealed
+/// against writing until this is dropped, just as if a process had it mapped that way.
 ///
 /// # Invariants
 ///
-/// The file counts as mapped for writing once more because of this.
-pub(crate) struct WrittenFile(ARef<File>);
+/// If `is_written`, the file counts as mapped for writing once more because of this.
+pub(crate) struct MemoryFile {
+    file: ARef<File>,
+    is_written: bool,
+}
 
-impl WrittenFile {
-    /// Has `file` know of it.
+impl MemoryFile {
+    /// Takes a file, and has it know if devices will `write` to it.
     ///
     /// # Errors
     ///
     /// * `EPERM`: it is sealed against writing (`F_SEAL_WRITE`, `F_SEAL_FUTURE_WRITE`).
     /// * `EINVAL`: it is no memory file. `ENOMEM`.
-    pub(crate) fn new(file: &LocalFile) -> Result<Arc<Self>> {
+    pub(crate) fn new(file: &LocalFile, write: bool) -> Result<Arc<Self>> {
         let shared = ARef::from(file);
         // SAFETY: The current task is in an ioctl, which holds no file by `fdget_pos()`.
         let file = unsafe { LocalFile::assume_no_fdget_pos(shared) };
         // SAFETY: The file is open.
-        to_result(unsafe { sys::iommufd_begin_writes(file.as_ptr()) })?;
+        if !unsafe { sys::iommufd_is_memory_file(file.as_ptr()) } {
+            return Err(EINVAL);
+        }
+        if write {
+            // SAFETY: The file is open.
+            to_result(unsafe { sys::iommufd_begin_writes(file.as_ptr()) })?;
+        }
         // INVARIANT: Just done; it is undone if there is no memory.
-        Ok(Arc::new(Self(file), GFP_KERNEL_ACCOUNT)?)
+        let file = Self {
+            file,
+            is_written: write,
+        };
+        Ok(Arc::new(file, GFP_KERNEL_ACCOUNT)?)
     }
 }
 
-impl Drop for WrittenFile {
+impl Drop for MemoryFile {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant; the file is there until after this.
-        unsafe { sys::iommufd_end_writes(self.0.as_ptr()) }
+        if self.is_written {
+            // SAFETY: By the type invariant; the file is there until after this.
+            unsafe { sys::iommufd_end_writes(self.file.as_ptr()) }
+        }
     }
 }
 
-/// Pins what is in a memory file (memfd, shmem, hugetlbfs), a batch at a time.
+/// Pins what is in a memory file, a batch at a time.
 pub(crate) struct FilePinner<'a> {
-    file: &'a LocalFile,
+    file: &'a MemoryFile,
     writable: bool,
     /// Room for what a batch needs; never anything in it.
     folios: KVec<FolioPtr>,
@@ -84,7 +99,7 @@ pub(crate) struct FilePinner<'a> {
 
 impl<'a> FilePinner<'a> {
     /// For pages of `file` that the device will write to, if `writable`.
-    pub(crate) fn new(file: &'a LocalFile, writable: bool) -> Self {
+    pub(crate) fn new(file: &'a MemoryFile, writable: bool) -> Self {
         Self {
             file,
             writable,
@@ -112,7 +127,7 @@ impl<'a> FilePinner<'a> {
     ///
     /// # Errors
     ///
-    /// * `EINVAL`: it is no memory file, or ends before.
+    /// * `EINVAL`: it ends before.
     /// * `ENOMEM`: also if the machine or the control group would be left with too little, or a
     ///   page is pinned a million times already.
     /// * `EINTR` (a fatal signal), and what finding the pages returns.
@@ -128,14 +143,14 @@ impl<'a> FilePinner<'a> {
         let first_page = (offset >> PAGE_SHIFT) as c_ulong;
         // SAFETY: The file is open.
         to_result(unsafe {
-            sys::iommufd_fill_file(self.file.as_ptr(), first_page, want as c_ulong)
+            sys::iommufd_fill_file(self.file.file.as_ptr(), first_page, want as c_ulong)
         })?;
         let mut into_first: c_ulong = 0;
         let slots = self.folios.as_mut_ptr();
         // SAFETY: The file is open; there is room for as many folios as there are pages.
         let got = unsafe {
             bindings::memfd_pin_folios(
-                self.file.as_ptr(),
+                self.file.file.as_ptr(),
                 offset as i64,
                 last,
                 slots,

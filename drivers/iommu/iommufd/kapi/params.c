@@ -18,3 +18,12 @@ bool iommufd_unsafe_interrupts_are_allowed(void)
 	/* Who may write to sysfs can change it at any time. */
 	return READ_ONCE(allow_unsafe_interrupts);
 }
+
+static bool map_device_memory;
+module_param(map_device_memory, bool, 0644);
+MODULE_PARM_DESC(map_device_memory, "Let IOMMU_IOAS_MAP and containers map BARs by address");
+
+bool iommufd_maps_device_memory(void)
+{
+	return READ_ONCE(map_device_memory);
+}

@@ -6,9 +6,12 @@
 //! see `Documentation/core-api/pin_user_pages.rst`.
 
 use crate::{
-    kapi::run::{
-        Level,
-        PinnedRun, //
+    kapi::{
+        account::Payer,
+        run::{
+            Level,
+            PinnedRun, //
+        }, //
     },
     sys,
 };
@@ -30,12 +33,25 @@ const SMALL: usize = 16;
 
 pub(super) type PagePtr = *mut bindings::page;
 
-/// Pins the current process's memory, a batch at a time.
+/// How long pages will be pinned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Term {
+    /// As long as userspace likes.
+    Long,
+    /// While something is copied.
+    Short,
+}
+
+/// Pins a process's memory, a batch at a time.
 ///
-/// Huge pages are pinned as a whole, with one pin: of a folio, all pages stay where they are
-/// as long as there is one on any.
-pub(crate) struct Pinner {
+/// Huge pages of the current process are pinned as a whole, with one pin: of a folio, all pages
+/// stay where they are as long as there is one on any.
+pub(crate) struct Pinner<'a> {
+    /// Whose memory it is, unless it is the current process's.
+    other: Option<&'a Payer>,
     writable: bool,
+    /// Those of `pin_user_pages()`.
+    flags: c_uint,
     small: [MaybeUninit<PagePtr>; SMALL],
     /// Room for more than `small` has; never anything in it.
     large: KVec<PagePtr>,
@@ -43,12 +59,29 @@ pub(crate) struct Pinner {
     block: Option<u64>,
 }
 
-impl Pinner {
-    /// For pages that the device will write to, if `writable`.
-    #[inline]
-    pub(crate) fn new(writable: bool) -> Self {
+impl<'a> Pinner<'a> {
+    /// For pages of a process that will be written to, if `writable`.
+    pub(crate) fn of(process: &'a Payer, writable: bool, term: Term) -> Self {
         Self {
+            other: (!process.has_current_memory()).then_some(process),
+            ..Self::new(writable, term)
+        }
+    }
+
+    /// For pages of the current process that will be written to, if `writable`.
+    #[inline]
+    pub(crate) fn new(writable: bool, term: Term) -> Self {
+        let mut flags = match term {
+            Term::Long => bindings::FOLL_LONGTERM,
+            Term::Short => 0,
+        };
+        if writable {
+            flags |= bindings::FOLL_WRITE;
+        }
+        Self {
+            other: None,
             writable,
+            flags,
             small: [const { MaybeUninit::uninit() }; SMALL],
             large: KVec::new(),
             block: None,
@@ -76,13 +109,20 @@ impl Pinner {
     /// # Errors
     ///
     /// * `EFAULT`: nothing is mapped there, or not with the access asked for, or it cannot be
-    ///   pinned for long (device memory, some files).
+    ///   pinned for long (device memory, some files); or the process's memory is gone.
     /// * `ENOMEM`: also if a page is pinned a million times already.
     /// * `EINTR` (a fatal signal), and what faulting the page in returns.
+    #[inline]
     pub(crate) fn pin(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
-        if npages <= SMALL as u64 {
+        if npages <= SMALL as u64 || self.other.is_some() {
             return self.pin_pages(vaddr, npages);
         }
+        self.pin_block(vaddr, npages)
+    }
+
+    /// Pins what a table maps in single pages, or some of what a single entry maps.
+    #[inline(never)]
+    fn pin_block(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
         // Huge pages come in rows: behind one, the look would be in vain.
         let block = self.block.take();
         let is_behind_huge =
@@ -103,7 +143,7 @@ impl Pinner {
         Ok(batch)
     }
 
-    #[inline]
+    #[inline(always)]
     fn pin_pages(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
         let room = match self.large.spare_capacity_mut() {
             [] => &mut self.small[..],
@@ -111,13 +151,15 @@ impl Pinner {
         };
         let want = npages.min(room.len() as u64);
         let slots = room.as_mut_ptr().cast::<PagePtr>();
-        let mut flags = bindings::FOLL_LONGTERM;
-        if self.writable {
-            flags |= bindings::FOLL_WRITE;
-        }
-        // SAFETY: `slots` has room for `want` pointers; the function checks the addresses.
-        let got =
-            unsafe { bindings::pin_user_pages_fast(vaddr as c_ulong, want as c_int, flags, slots) };
+        let got = match self.other {
+            None => {
+                let (at, want) = (vaddr as c_ulong, want as c_int);
+                // SAFETY: `slots` has room for `want` pointers; the function checks the addresses.
+                unsafe { bindings::pin_user_pages_fast(at, want, self.flags, slots) }
+            }
+            // SAFETY: As above.
+            Some(process) => unsafe { pin_remote(process, vaddr, want, self.flags, slots) }?,
+        };
         match usize::try_from(got) {
             Ok(0) => Err(EFAULT),
             // SAFETY: The function has filled in `got <= want` slots with a pinned page each,
@@ -130,6 +172,27 @@ impl Pinner {
             }),
         }
     }
+}
+
+/// Pins pages of a process that is not the current one.
+///
+/// # Safety
+///
+/// `slots` has room for `want` pointers.
+#[cold]
+unsafe fn pin_remote(
+    process: &Payer,
+    vaddr: u64,
+    want: u64,
+    flags: c_uint,
+    slots: *mut PagePtr,
+) -> Result<c_int> {
+    let memory = process.memory()?;
+    let (at, want) = (vaddr as c_ulong, want as c_ulong);
+    // SAFETY: By the contract; and the memory has users as long as we hold it.
+    let got = unsafe { sys::iommufd_pin_remote(memory.as_raw(), at, want, flags, slots) };
+    // CAST: No more than was asked for, or an errno.
+    Ok(got as c_int)
 }
 
 /// Pages that [`Pinner::pin`] has pinned; those not taken as runs are unpinned on drop.
@@ -186,6 +249,24 @@ impl Batch<'_> {
         // INVARIANT: Blocks are aligned in both memories.
         self.each = PinnedRun::limit(vpn, (block - vpn % block).min(most));
         self.level = level;
+    }
+
+    /// Sets `count` bits, one at least, of page `number` from bit `first` on: all are in the page.
+    /// Others may change those beside them at the same time.
+    pub(super) fn set_bits(&self, number: usize, first: u32, count: u32) {
+        let fits = u64::from(first) + u64::from(count) <= PAGE_SIZE as u64 * 8;
+        if let (Some(page), true, true) = (self.pages.get(number), self.writable, fits) {
+            // SAFETY: We have a pin on the page, to write to it; the bits are in it.
+            unsafe { sys::iommufd_set_bits(*page, first, count) }
+        }
+    }
+
+    /// Notes that something was written to the pages. May sleep.
+    pub(super) fn mark_dirty(&self) {
+        for page in self.pages {
+            // SAFETY: We have a pin on the page.
+            unsafe { bindings::set_page_dirty_lock(*page) };
+        }
     }
 
     /// Takes the longest run of contiguous pages from the front.

@@ -12,51 +12,62 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    page::PAGE_SHIFT,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
     sizes::SZ_1G, //
 };
 
+const PAGE: u64 = PAGE_SIZE as u64;
+
 /// A part of a run, or of a device's memory. Nobody but `kapi` can say where one is.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
-    /// The first page frame number.
-    pub(super) pfn: u64,
-    /// How many pages there are.
-    pub(super) npages: u64,
+    /// The physical address of the first byte.
+    pub(super) address: u64,
+    /// How many bytes there are, one at least.
+    pub(super) len: u64,
 }
 
 impl Span {
-    /// What is left of it without the first `skip` pages, if anything.
+    /// What is left of it without the first `skip` bytes, if anything.
     pub(crate) fn after(self, skip: u64) -> Option<Self> {
-        let npages = self.npages.checked_sub(skip).filter(|left| *left > 0)?;
+        let len = self.len.checked_sub(skip).filter(|left| *left > 0)?;
         Some(Self {
-            pfn: self.pfn.wrapping_add(skip),
-            npages,
+            address: self.address.wrapping_add(skip),
+            len,
         })
     }
 
-    /// Its first `npages` pages, or all of it if there are no more.
-    pub(crate) fn front(self, npages: u64) -> Self {
+    /// Its first `len` bytes, one at least, or all of it if there are no more.
+    pub(crate) fn front(self, len: u64) -> Self {
         Self {
-            npages: self.npages.min(npages),
+            len: self.len.min(len),
             ..self
         }
     }
 
-    /// Its pages, one by one.
+    /// What it has of each page, one by one.
     pub(crate) fn pages(self) -> impl Iterator<Item = Self> {
-        (self.pfn..self.pfn.saturating_add(self.npages)).map(|pfn| Self { pfn, npages: 1 })
+        let mut rest = Some(self);
+        core::iter::from_fn(move || {
+            let all = rest.take()?;
+            let page = all.front(PAGE - all.address % PAGE);
+            rest = all.after(page.len);
+            Some(page)
+        })
     }
 
-    /// How many pages there are.
-    pub(crate) fn npages(&self) -> u64 {
-        self.npages
+    /// Whether it is in one page.
+    pub(super) fn is_in_a_page(&self) -> bool {
+        self.address % PAGE + self.len <= PAGE
     }
 
     /// Its length in bytes: 1 GiB at most if it is a part of a run, anything if it is of a BAR.
     pub(crate) fn len(&self) -> u64 {
-        self.npages << PAGE_SHIFT
+        self.len
     }
 }
 
@@ -92,8 +103,8 @@ impl PinnedRun {
     /// All of it.
     pub(crate) fn span(&self) -> Span {
         Span {
-            pfn: self.0.pfn(),
-            npages: self.0.npages(),
+            address: self.0.pfn() << PAGE_SHIFT,
+            len: self.len(),
         }
     }
 
@@ -353,6 +364,34 @@ mod tests {
             assert!(whole.split(npages + 1).is_none());
         }
         Ok(())
+    }
+
+    #[test]
+    fn spans() {
+        let span = |address, len| Span { address, len };
+        let same = |one: Span, other: Span| one.address == other.address && one.len == other.len;
+        for (whole, pages) in [
+            (span(PAGE, PAGE), &[span(PAGE, PAGE)][..]),
+            (span(PAGE + 5, 7), &[span(PAGE + 5, 7)]),
+            (
+                span(2 * PAGE - 1, PAGE + 2),
+                &[
+                    span(2 * PAGE - 1, 1),
+                    span(2 * PAGE, PAGE),
+                    span(3 * PAGE, 1),
+                ],
+            ),
+        ] {
+            assert_eq!(whole.pages().count(), pages.len());
+            assert!(whole.pages().zip(pages).all(|(got, want)| same(got, *want)));
+            assert_eq!(whole.is_in_a_page(), pages.len() == 1);
+        }
+        assert!(span(PAGE, 9).after(9).is_none());
+        assert!(span(PAGE, 9)
+            .after(8)
+            .is_some_and(|rest| same(rest, span(PAGE + 8, 1))));
+        assert!(same(span(PAGE, 9).front(3), span(PAGE, 3)));
+        assert!(same(span(PAGE, 9).front(30), span(PAGE, 9)));
     }
 
     #[test]

@@ -95,6 +95,17 @@ impl<T> RwSemaphore<T> {
     }
 }
 
+impl<'a, T> WriteGuard<'a, T> {
+    /// Lets other readers in, but no writer.
+    pub(crate) fn downgrade(self) -> ReadGuard<'a, T> {
+        let lock = self.lock;
+        core::mem::forget(self);
+        // SAFETY: This thread has the semaphore for writing, and from here on for reading.
+        unsafe { bindings::downgrade_write(lock.sem.get()) };
+        ReadGuard::new(lock)
+    }
+}
+
 /// Shared access to the value of a [`RwSemaphore`].
 ///
 /// # Invariants

@@ -4,10 +4,15 @@
  * interfaces of the IOMMU core that the kernel crate has no bindings for, our
  * tracepoints and our helpers.
  */
+#include <linux/anon_inodes.h>
 #include <linux/dma-buf.h>
 #include <linux/iommufd.h>
 #include <linux/iommufd_ioasid.h>
+#include <linux/iova_bitmap.h>
 #include <iommu-priv.h>
 #include <trace/events/iommufd.h>
 #include <uapi/linux/iommu.h>
+#include "driver_ctx.h"
 #include "helpers.h"
+#include "veventq.h"
+#include "viommu.h"

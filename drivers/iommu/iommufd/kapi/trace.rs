@@ -116,6 +116,28 @@ pub(crate) fn unmap(
     result
 }
 
+/// What is to be pinned of an address space.
+#[derive(Clone, Copy)]
+pub(crate) struct PinnedAreas {
+    /// How many areas there are.
+    pub(crate) areas: u64,
+    /// How many bytes.
+    pub(crate) bytes: u64,
+}
+
+/// Pins all of an address space's memory and traces it.
+pub(crate) fn pin(ioasid: u32, all: PinnedAreas, work: impl FnOnce() -> Result) -> Result {
+    if !is_on!(__tracepoint_pin) {
+        return work();
+    }
+    let start = Instant::<Monotonic>::now();
+    let result = work();
+    let duration = nanoseconds(start);
+    // SAFETY: The event only reads its arguments.
+    unsafe { sys::rust_do_trace_pin(ioasid, all.areas, all.bytes, duration, errno(&result)) };
+    result
+}
+
 /// Defines a function that does something with a device and traces it.
 macro_rules! device_event {
     ($(#[$meta:meta])* $name:ident, $tracepoint:ident, $call:ident) => {

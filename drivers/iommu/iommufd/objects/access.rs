@@ -16,6 +16,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         lock::{
             mutex::MutexBackend,
             Guard, //
@@ -32,6 +36,8 @@ pub(crate) struct Access {
     id: u32,
     #[pin]
     state: Mutex<State>,
+    /// The address space that it is attached to, or 0: for those who look on, and wait for nobody.
+    ioasid: Atomic<u32>,
 }
 
 struct State {
@@ -39,6 +45,7 @@ struct State {
     ioas: Option<IoasUser>,
     /// Where to unpin: the same, but while it moves, when there is no longer anywhere to pin.
     unpin: Option<IoasUser>,
+    is_moving: bool,
 }
 
 fn same(one: Option<&IoasUser>, other: Option<&IoasUser>) -> bool {
@@ -59,11 +66,13 @@ impl Access {
         let state = State {
             ioas: None,
             unpin: None,
+            is_moving: false,
         };
         Arc::pin_init(
             pin_init!(Self {
                 id,
                 state <- new_mutex!(state, "iommufd_access"),
+                ioasid: Atomic::new(0),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -76,39 +85,48 @@ impl Access {
 
     /// The address space, if it is attached to one.
     pub(crate) fn ioasid(&self) -> Option<u32> {
-        let state = self.state.lock();
-        state.ioas.as_ref().map(|user| user.ioas().id())
+        Some(self.ioasid.load(Relaxed)).filter(|ioasid| *ioasid != 0)
     }
 
     /// Moves the access, whose state is locked, to another address space, or out of any.
     ///
     /// What is pinned has to be unpinned by the driver, which is asked to while nothing is locked.
+    /// Nor is anything while maps are waited for: others may have to unpin.
     fn move_to<'a>(
         &'a self,
         callback: &UnmapCallback,
         mut state: Guard<'a, State, MutexBackend>,
         new: Option<IoasUser>,
     ) -> Result {
-        if !same(state.ioas.as_ref(), state.unpin.as_ref()) {
+        if state.is_moving {
             return Err(EBUSY);
         }
         if same(state.ioas.as_ref(), new.as_ref()) {
             return Ok(());
         }
-        if let Some(new) = &new {
+        state.is_moving = true;
+        let old = state.ioas.take();
+        drop(state);
+        let (listener, pins) = (callback.listener(), callback.pins());
+        let added = new.as_ref().map_or(Ok(()), |new| {
             // The id is this one's as long as the listener is there.
-            new.ioas()
-                .iopt
-                .add_listener(self.id, callback.listener().clone())?;
+            let iopt = &new.ioas().iopt;
+            iopt.add_listener(self.id, listener.clone(), pins)
+        });
+        if added.is_ok() {
+            if let Some(old) = &old {
+                callback.ask_for_all();
+                old.ioas().iopt.remove_listener(self.id, listener, pins);
+            }
         }
-        if let Some(old) = state.ioas.take() {
-            drop(state);
-            callback.ask_for_all();
-            state = self.state.lock();
-            old.ioas()
-                .iopt
-                .remove_listener(self.id, callback.listener());
+        let mut state = self.state.lock();
+        state.is_moving = false;
+        if added.is_err() {
+            state.ioas = old;
+            return added;
         }
+        let ioasid = new.as_ref().map_or(0, |user| user.ioas().id());
+        self.ioasid.store(ioasid, Relaxed);
         state.unpin = new.clone();
         state.ioas = new;
         Ok(())
@@ -162,15 +180,31 @@ impl Access {
         true
     }
 
-    /// Pins pages; see [`crate::space::IoPagetable::pin`].
+    /// Where to pin, read and write.
+    fn ioas(&self) -> Result<IoasUser> {
+        self.state.lock().ioas.clone().ok_or(ENOENT)
+    }
+
+    /// Pins pages, and lists them in `slots`; see [`crate::space::IoPagetable::pin`].
     ///
     /// # Errors
     ///
     /// Those of that, and `ENOENT` if it is not attached.
-    pub(crate) fn pin(&self, range: IovaRange, slots: PageSlots<'_>, write: bool) -> Result {
-        let state = self.state.lock();
-        let user = state.ioas.as_ref().ok_or(ENOENT)?;
-        user.ioas().iopt.pin(range, slots, write)
+    pub(crate) fn pin(&self, range: IovaRange, mut slots: PageSlots<'_>, write: bool) -> Result {
+        loop {
+            let user = self.ioas()?;
+            // Userspace may be waited for: not with the state locked.
+            let new = user.ioas().iopt.pin(range, write)?;
+            let state = self.state.lock();
+            if !same(state.ioas.as_ref(), Some(&user)) {
+                drop(state);
+                drop(new);
+                return Err(ENOENT);
+            }
+            if user.ioas().iopt.keep(new, &mut slots)?.is_some() {
+                return Ok(());
+            }
+        }
     }
 
     /// Undoes a [`Self::pin`] of the same range.
@@ -191,8 +225,6 @@ impl Access {
     ///
     /// Those of that, and `ENOENT` if it is not attached.
     pub(crate) fn copy(&self, range: IovaRange, buffer: Buffer<'_>) -> Result {
-        let state = self.state.lock();
-        let user = state.ioas.as_ref().ok_or(ENOENT)?;
-        user.ioas().iopt.copy(range, buffer)
+        self.ioas()?.ioas().iopt.copy(range, buffer)
     }
 }

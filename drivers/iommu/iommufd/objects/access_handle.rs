@@ -3,7 +3,11 @@
 //! What a kernel driver holds of the access that it has made.
 
 use crate::{
-    kapi::access_ops::UnmapCallback,
+    iova::IovaRange,
+    kapi::access_ops::{
+        PageSlots,
+        UnmapCallback, //
+    },
     objects::{
         access::Access,
         context::Context,
@@ -50,8 +54,22 @@ impl AccessHandle {
     }
 
     /// The access itself.
-    pub(crate) fn access(&self) -> &Access {
+    pub(crate) fn access(&self) -> &Arc<Access> {
         &self.access
+    }
+
+    /// Pins pages, and lists them in `slots`; see [`Access::pin`].
+    ///
+    /// # Errors
+    ///
+    /// As there; `EINTR`. `EINVAL`: the driver has said that it does not pin, so that areas need
+    /// not be made of pages.
+    pub(crate) fn pin(&self, range: IovaRange, slots: PageSlots<'_>, write: bool) -> Result {
+        if !self.callback.pins() {
+            return Err(EINVAL);
+        }
+        let _charges = self.ctx.hold_charges()?;
+        self.access.pin(range, slots, write)
     }
 
     /// Attaches it to the address space `ioas_id`.

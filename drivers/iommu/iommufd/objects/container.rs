@@ -92,7 +92,7 @@ impl Container {
     /// `EINVAL`: the container is for devices without an IOMMU. `ENOMEM`, `ENOSPC`.
     pub(crate) fn make_ioas(&self, objects: &Objects) -> Result {
         let id = objects.reserve_id()?;
-        let ioas = Ioas::new(id.number(), IovaRange::ALL, false)?;
+        let ioas = Ioas::new(id.number(), IovaRange::ALL, false, objects.totals())?;
         let mut state = self.state.lock();
         if state.no_iommu {
             return Err(EINVAL);

@@ -7,12 +7,14 @@
 use crate::{
     kapi::{
         account::Accounting,
+        driver_ctx::DriverCtx,
         rwsem::{
             new_rwsem,
             ReadGuard,
             RwSemaphore,
             WriteGuard, //
-        }, //
+        },
+        task, //
     },
     objects::{
         container::Container,
@@ -25,8 +27,10 @@ use crate::{
         },
         table::{
             Object,
-            Objects, //
-        }, //
+            Objects,
+            RetiredId, //
+        },
+        users::Used, //
     }, //
 };
 use kernel::{
@@ -51,6 +55,8 @@ pub(crate) struct Context {
     pub(crate) objects: Arc<Objects>,
     /// Those who only look at the objects may have them for longer.
     _end: End,
+    /// What IOMMU drivers know of it.
+    drivers: Arc<DriverCtx>,
     /// The devices that have another name.
     #[pin]
     pub(crate) cookies: Cookies,
@@ -75,11 +81,44 @@ struct End(Arc<Objects>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        // Nothing is bound and nobody calls any more: whatever domain is left is one of
-        // userspace's own. What is mapped in it has to be unmapped before it is unpinned.
+        // Nothing is bound and nobody calls any more, so that only each other uses what is left.
+        while self.end_some() {}
+        // Whatever domain is left is one of userspace's own. What is mapped in it has to be
+        // unmapped before it is unpinned.
         for ioas in self.0.spaces() {
             ioas.iopt.close();
         }
+    }
+}
+
+impl End {
+    /// Ends what is not used of what IOMMU drivers have a part in: whether there was any.
+    fn end_some(&self) -> bool {
+        let mut ended = false;
+        for object in self.0.iter() {
+            ended |= end(&self.0, &object).is_ok();
+            task::resched();
+        }
+        ended
+    }
+}
+
+/// Destroys an object that an IOMMU driver has a part in, unless it is in use.
+///
+/// # Errors
+///
+/// `ENOENT`: it was destroyed already. `EBUSY`: it is in use, or nothing of the kind. `EINTR`.
+fn end<'a>(objects: &'a Objects, object: &Object) -> Result<RetiredId<'a>> {
+    match object {
+        Object::Nested(nested) => nested.destroy(|| objects.retire_unused(object)),
+        Object::FaultQueue(_) => objects.retire_unused(object),
+        Object::Viommu(viommu) => viommu.destroy(|| objects.retire_unused(object)),
+        Object::HwQueue(queue) => queue.destroy(|| objects.retire_unused(object)),
+        Object::Veventq(queue) => queue.destroy(|| objects.retire_unused(object)),
+        Object::Vdevice(vdevice, idev) => idev
+            .group()
+            .take_vdevice(idev, vdevice, || objects.retire(object)),
+        _ => Err(EBUSY),
     }
 }
 
@@ -92,11 +131,13 @@ impl Context {
     pub(crate) fn new(registry: &Arc<Registry<Objects>>, node: &Device) -> Result<Arc<Self>> {
         let objects = Objects::new()?;
         let listing = Listing::new(registry.clone(), &objects)?;
+        let drivers = DriverCtx::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 listing,
                 _end: End(objects.clone()),
                 objects,
+                drivers,
                 cookies <- Cookies::new(),
                 groups <- Groups::new(),
                 container <- Container::new(),
@@ -111,6 +152,11 @@ impl Context {
     /// What it is called wherever contexts are shown.
     pub(crate) fn number(&self) -> u64 {
         self.listing.number()
+    }
+
+    /// What IOMMU drivers know of it.
+    pub(crate) fn drivers(&self) -> &Arc<DriverCtx> {
+        &self.drivers
     }
 
     /// The device node.
@@ -170,11 +216,9 @@ impl Context {
     /// * `EINTR`: a fatal signal came while a map was waited for; it is there as before.
     pub(crate) fn free_ioas(&self, ioas: Arc<Ioas>) -> Result {
         let object = Object::Ioas(ioas.clone());
-        let gone = self.objects.retire_if(&object, || match ioas.is_used() {
-            true => Err(EBUSY),
-            false => Ok(()),
-        })?;
+        let gone = self.objects.retire_unused(&object)?;
         if let Err(e) = ioas.iopt.destroy() {
+            ioas.users().go_on();
             gone.put_back();
             return Err(e);
         }
@@ -192,16 +236,31 @@ impl Context {
     /// * `ENOENT`: there is none. `EINTR`.
     /// * `EBUSY`: it is in use, as a device or an access always is, by the driver that bound it.
     pub(crate) fn destroy(&self, id: u32) -> Result {
-        // Dropped last, so that the id is free when nothing is left.
         let mut gone = None;
         let object = self.objects.get(id).ok_or(ENOENT)?;
-        match &object {
+        let destroyed = match &object {
             Object::Ioas(ioas) => self.free_ioas(ioas.clone()),
             Object::Hwpt(hwpt, ioas) => ioas.iopt.remove_hwpt(hwpt, || {
-                gone = Some(self.objects.retire(&object)?);
+                gone = Some(self.objects.retire_unused(&object)?);
                 Ok(())
             }),
-            Object::Device(_) | Object::Access(_) => Err(EBUSY),
-        }
+            #[cfg(IOMMUFD_MOCK)]
+            Object::Extra(extra) => {
+                let retired = self.objects.retire(&object)?;
+                match extra.end() {
+                    Ok(()) => gone = Some(retired),
+                    Err(e) => {
+                        retired.put_back();
+                        return Err(e);
+                    }
+                }
+                Ok(())
+            }
+            _ => end(&self.objects, &object).map(|retired| gone = Some(retired)),
+        };
+        drop(object);
+        // The id is free when nothing is left.
+        drop(gone);
+        destroyed
     }
 }

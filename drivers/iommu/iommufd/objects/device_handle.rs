@@ -3,16 +3,19 @@
 //! What a kernel driver holds of the device that it has bound to a context.
 
 use crate::{
-    kapi::device::{
-        unsafe_interrupts_are_allowed,
-        BoundDevice, //
+    kapi::{
+        attachment::NO_PASID,
+        device::BoundDevice, //
     },
     objects::{
         context::Context,
         group::Idev,
         group_attach::Target,
         hwpt_ids::HwptIds,
-        table::Object, //
+        table::{
+            Object,
+            Objects, //
+        }, //
     },
     space::attach::WantedHwpt, //
 };
@@ -30,7 +33,8 @@ pub(crate) struct DeviceHandle {
 
 impl DeviceHandle {
     /// Binds a device; its DMA is blocked until it is attached. Userspace names it by its id, and
-    /// by the cookie if there is one.
+    /// by the cookie if there is one. `msi_may_leak` accepts one that could send forged
+    /// interrupts.
     ///
     /// # Errors
     ///
@@ -40,6 +44,7 @@ impl DeviceHandle {
         ctx: &Arc<Context>,
         dev: BoundDevice<'_>,
         cookie: Option<u64>,
+        msi_may_leak: bool,
     ) -> Result<KBox<Self>> {
         let room = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let id = ctx.objects.reserve_id()?;
@@ -49,7 +54,6 @@ impl DeviceHandle {
             Some(cookie) => Some(ctx.cookies.add(cookie, idev.clone())?),
             None => None,
         };
-        let msi_may_leak = unsafe_interrupts_are_allowed();
         idev.group().bind(&idev, dev, ctx, msi_may_leak)?;
         // Nothing fails from here on: what was done so far is undone when the device is dropped.
         id.give_to(Object::Device(idev.clone()), None);
@@ -75,45 +79,78 @@ impl DeviceHandle {
         &self.ctx
     }
 
-    /// Attaches the device to the address space, or to the domain, whose id is `pt_id`. Returns
-    /// the id of the domain.
+    /// Attaches the device, or a PASID of it, to the address space, or to the domain, whose id is
+    /// `pt_id`. Returns the id of the domain.
     ///
     /// # Errors
     ///
-    /// `ENOENT`: neither has that id; and those of [`crate::objects::group::Group::attach`].
-    pub(crate) fn attach(&self, pt_id: u32) -> Result<u32> {
-        let (target, mut ids) = self.target(pt_id)?;
-        self.idev.group().attach(&self.idev, &target, &mut ids)
+    /// `ENOENT`: nothing has that id. `EINVAL`: something else has. Those of
+    /// [`crate::objects::group::Group::attach`], or of
+    /// [`crate::objects::group::Group::attach_pasid`].
+    pub(crate) fn attach(&self, pasid: u32, pt_id: u32) -> Result<u32> {
+        let _charges = self.ctx.hold_charges()?;
+        let group = self.idev.group();
+        self.go(pt_id, |target, ids| match pasid {
+            NO_PASID => group.attach(&self.idev, target, ids),
+            _ => group.attach_pasid(&self.idev, pasid, target, ids.objects()),
+        })
     }
 
-    /// Moves the device's group to the address space, or to the domain, whose id is `pt_id`.
-    /// Returns the id of the domain.
+    /// Moves the device's group, or a PASID of it, to the address space, or to the domain, whose
+    /// id is `pt_id`. Returns the id of the domain.
     ///
     /// # Errors
     ///
-    /// As [`Self::attach`], and those of [`crate::objects::group::Group::replace`].
-    pub(crate) fn replace(&self, pt_id: u32) -> Result<u32> {
-        let (target, mut ids) = self.target(pt_id)?;
-        self.idev.group().replace(&self.idev, &target, &mut ids)
+    /// As [`Self::attach`], and those of [`crate::objects::group::Group::replace`], or of
+    /// [`crate::objects::group::Group::replace_pasid`].
+    pub(crate) fn replace(&self, pasid: u32, pt_id: u32) -> Result<u32> {
+        let _charges = self.ctx.hold_charges()?;
+        let group = self.idev.group();
+        self.go(pt_id, |target, ids| match pasid {
+            NO_PASID => group.replace(&self.idev, target, ids),
+            _ => group.replace_pasid(&self.idev, pasid, target, ids.objects()),
+        })
     }
 
-    fn target(&self, pt_id: u32) -> Result<(Target, HwptIds<'_>)> {
-        match self.ctx.objects.get(pt_id) {
-            Some(Object::Hwpt(hwpt, ioas)) => {
-                let wanted = WantedHwpt::This(hwpt);
-                Ok((Target { ioas, wanted }, HwptIds::new(&self.ctx.objects)))
-            }
+    /// Finds what has an id, and goes there. A domain of userspace's is not destroyed meanwhile.
+    fn go<'a>(
+        &'a self,
+        pt_id: u32,
+        go: impl FnOnce(&Target<'_>, &mut HwptIds<'a>) -> Result<u32>,
+    ) -> Result<u32> {
+        let objects: &Objects = &self.ctx.objects;
+        let (ioas, wanted, mut ids) = match objects.get(pt_id) {
+            Some(Object::Hwpt(hwpt, ioas)) => (ioas, WantedHwpt::This(hwpt), HwptIds::new(objects)),
             Some(Object::Ioas(ioas)) => {
-                let (ids, fresh) = HwptIds::with_fresh(&self.ctx.objects, &ioas)?;
-                let wanted = WantedHwpt::Any(fresh);
-                Ok((Target { ioas, wanted }, ids))
+                let (ids, fresh) = HwptIds::with_fresh(objects, &ioas)?;
+                (ioas, WantedHwpt::Any(fresh), ids)
             }
-            Some(Object::Device(_) | Object::Access(_)) | None => Err(ENOENT),
-        }
+            Some(Object::Nested(nested)) => {
+                return nested.with_domain(|domain| {
+                    let target = Target {
+                        ioas: nested.ioas().clone(),
+                        wanted: WantedHwpt::This(nested.parent().clone()),
+                        inside: Some((&nested, domain)),
+                    };
+                    go(&target, &mut HwptIds::new(objects))
+                })
+            }
+            Some(_) => return Err(EINVAL),
+            None => return Err(ENOENT),
+        };
+        let target = Target {
+            ioas,
+            wanted,
+            inside: None,
+        };
+        go(&target, &mut ids)
     }
 
-    /// Detaches the device, if it is attached.
-    pub(crate) fn detach(&self) {
+    /// Detaches the device, or a PASID of it, if it is attached.
+    pub(crate) fn detach(&self, pasid: u32) {
+        if pasid != NO_PASID {
+            return self.idev.group().detach_pasid(&self.idev, pasid);
+        }
         let mut ids = HwptIds::new(&self.ctx.objects);
         self.idev.group().detach(&self.idev, None, &mut ids);
     }

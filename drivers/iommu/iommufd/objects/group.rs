@@ -4,7 +4,7 @@
 //!
 //! Devices are bound one by one, but an IOMMU translates for the group as a whole: all that
 //! attach share one address space, the first puts the group on a domain, the last takes it off
-//! ([`super::attach`]).
+//! ([`super::group_attach`]). Each PASID does so by itself ([`super::group_pasid`]).
 
 use crate::{
     kapi::{
@@ -19,15 +19,24 @@ use crate::{
         domain::Domain,
         trace, //
     },
-    objects::ioas::{
-        Ioas,
-        IoasUser, //
+    objects::{
+        ioas::{
+            Ioas,
+            IoasUser, //
+        },
+        nested::Nested,
+        users::{
+            Used,
+            User, //
+        },
+        vdevice::BoundVdevice, //
     },
     space::hwpt::Hwpt, //
 };
 use kernel::{
     new_mutex,
     prelude::*,
+    rbtree::RBTree,
     sync::{
         atomic::{
             ordering::Relaxed,
@@ -108,6 +117,8 @@ pub(crate) struct Group {
 pub(super) struct State {
     pub(super) members: KVVec<Member>,
     pub(super) attached: Option<Attached>,
+    /// Its PASIDs that are attached.
+    pub(super) pasids: RBTree<u32, Pasid>,
     /// The domain that the group was on last, for what its devices still know of it.
     pub(super) before: Option<Arc<Domain>>,
 }
@@ -117,17 +128,28 @@ pub(super) struct Member {
     pub(super) idev: Arc<Idev>,
     pub(super) dev: OwnedDevice,
     pub(super) is_attached: bool,
+    /// What it is to a virtual IOMMU, if it is known to one.
+    pub(super) vdevice: Option<BoundVdevice>,
 }
 
-/// Where the group is attached; there while any member is attached.
+/// Where the group, or one of its PASIDs, is attached; there while any member is attached.
 pub(crate) struct Attached {
     pub(super) hw: Attachment,
     pub(super) ioas: IoasUser,
     pub(super) hwpt: Arc<Hwpt>,
+    /// The domain inside of it that comes first, if there is one.
+    pub(super) inside: Option<User<Nested>>,
 }
 
 impl Attached {
-    /// The domain that the group is on.
+    /// The id of what the group is on.
+    pub(super) fn hwpt_id(&self) -> u32 {
+        self.inside
+            .as_ref()
+            .map_or(self.hwpt.id(), |inside| inside.get().id())
+    }
+
+    /// The paging domain that the group is on.
     pub(crate) fn domain(&self) -> &Arc<Domain> {
         self.hw.domain()
     }
@@ -136,6 +158,21 @@ impl Attached {
     pub(crate) fn ioas(&self) -> &Arc<Ioas> {
         self.ioas.ioas()
     }
+
+    /// Whether it is for devices that have PASIDs in use, and for PASIDs.
+    pub(super) fn takes_pasids(&self) -> bool {
+        self.inside
+            .as_ref()
+            .map_or(self.hwpt.takes_pasids(), |inside| {
+                inside.get().takes_pasids()
+            })
+    }
+}
+
+/// Where a PASID is attached, and by which devices: there is one at least.
+pub(super) struct Pasid {
+    pub(super) attached: Attached,
+    pub(super) devices: KVVec<Arc<Idev>>,
 }
 
 /// Those of `members` that are attached.
@@ -179,6 +216,7 @@ impl Group {
         let state = State {
             members: KVVec::new(),
             attached: None,
+            pasids: RBTree::new(),
             before: None,
         };
         Arc::pin_init(
@@ -219,6 +257,7 @@ impl Group {
             idev: idev.clone(),
             dev,
             is_attached: false,
+            vdevice: None,
         };
         warn_on!(state.members.push_within_capacity(member).is_err());
         Ok(())

@@ -15,9 +15,14 @@ use super::group::{
 };
 use crate::{
     kapi::{
-        attachment::Attachment,
+        attachment::{
+            Attachment,
+            Translation,
+            NO_PASID, //
+        },
         device::DeviceRef,
         domain::Domain,
+        nested::NestedDomain,
         trace, //
     },
     objects::{
@@ -25,7 +30,10 @@ use crate::{
         ioas::{
             Ioas,
             IoasUser, //
-        }, //
+        },
+        nested::Nested,
+        table::Objects,
+        users::User, //
     },
     space::{
         attach::{
@@ -42,30 +50,69 @@ use kernel::{
 };
 
 /// Where a group is to go.
-pub(crate) struct Target {
+pub(crate) struct Target<'a> {
     /// The address space.
     pub(crate) ioas: Arc<Ioas>,
     /// Which of its domains.
     pub(crate) wanted: WantedHwpt,
+    /// Which domain inside of that, if any.
+    pub(crate) inside: Option<(&'a Arc<Nested>, &'a Arc<NestedDomain>)>,
+}
+
+impl Target<'_> {
+    /// What is to translate, with `domain` as the paging domain.
+    pub(super) fn by(&self, domain: &Arc<Domain>) -> Translation {
+        match self.inside {
+            Some((_, nested)) => Translation::Nested(nested.clone()),
+            None => Translation::Paging(domain.clone()),
+        }
+    }
+
+    /// Whether it is for devices that have PASIDs in use, and for PASIDs.
+    pub(super) fn takes_pasids(&self) -> bool {
+        match self.inside {
+            Some((nested, _)) => nested.takes_pasids(),
+            None => self.wanted.takes_pasids(),
+        }
+    }
+
+    /// A use of the domain inside, if there is one.
+    pub(super) fn hold_inside(&self, objects: &Objects) -> Result<Option<User<Nested>>> {
+        self.inside
+            .map(|(nested, _)| objects.hold(nested))
+            .transpose()
+    }
 }
 
 impl Attached {
-    fn suits(&self, target: &Target) -> bool {
-        Arc::ptr_eq(self.ioas(), &target.ioas) && target.wanted.suits(&self.hwpt)
+    pub(super) fn suits(&self, target: &Target<'_>) -> bool {
+        let inside = self.inside.as_ref().map(User::get);
+        let same = match (inside, target.inside) {
+            (Some(inside), Some((wanted, _))) => Arc::ptr_eq(inside, wanted),
+            (None, None) => true,
+            _ => false,
+        };
+        same && Arc::ptr_eq(self.ioas(), &target.ioas) && target.wanted.suits(&self.hwpt)
     }
 
     /// Moves the group, whose devices are `members`, to another domain.
-    fn move_to(&mut self, members: &[Member], target: &Target, ids: &mut HwptIds<'_>) -> Result {
+    fn move_to(
+        &mut self,
+        members: &[Member],
+        has_pasids: bool,
+        target: &Target<'_>,
+        ids: &mut HwptIds<'_>,
+    ) -> Result {
         if self.suits(target) {
             return Ok(());
         }
         if Arc::ptr_eq(self.ioas(), &target.ioas) {
-            let old = self.move_within(members, &target.wanted, ids)?;
+            let old = self.move_within(members, has_pasids, target, ids)?;
             let ioas = self.ioas();
             ioas.iopt
                 .detach(|_| false, Some(old), |gone| ids.retire(gone, ioas));
         } else {
-            let (left, old) = self.move_out(members, target, ids)?;
+            let (left, old) = self.move_out(members, has_pasids, target, ids)?;
             let moved =
                 |dev: &DeviceRef| attached(members).any(|member| member.idev.dev().same(dev));
             let ioas = left.ioas();
@@ -79,17 +126,22 @@ impl Attached {
     fn move_within(
         &mut self,
         members: &[Member],
-        wanted: &WantedHwpt,
+        has_pasids: bool,
+        target: &Target<'_>,
         ids: &mut HwptIds<'_>,
     ) -> Result<Arc<Hwpt>> {
         let lead = attached(members).next().ok_or(EINVAL)?;
         let old = self.hw.domain().clone();
+        let inside = target.hold_inside(ids.objects())?;
         let onto = Onto {
-            put: &mut |domain| self.hw.replace(domain.clone()),
+            put: &mut |domain| self.hw.replace(target.by(domain)),
             publish: &mut |hwpt| ids.publish(hwpt),
             before: Some(&*old).filter(|_| have_interrupts(members)),
+            is_allowed: !has_pasids || target.takes_pasids(),
         };
-        let (hwpt, ()) = self.ioas.ioas().iopt.replace(&lead.dev, wanted, onto)?;
+        let iopt = &self.ioas.ioas().iopt;
+        let (hwpt, ()) = iopt.replace(&lead.dev, &target.wanted, onto)?;
+        self.inside = inside;
         Ok(core::mem::replace(&mut self.hwpt, hwpt))
     }
 
@@ -97,7 +149,8 @@ impl Attached {
     fn move_out(
         &mut self,
         members: &[Member],
-        target: &Target,
+        has_pasids: bool,
+        target: &Target<'_>,
         ids: &mut HwptIds<'_>,
     ) -> Result<(IoasUser, Arc<Hwpt>)> {
         let mut newcomers = KVVec::new();
@@ -107,19 +160,22 @@ impl Attached {
         let lead = *newcomers.first().ok_or(EINVAL)?;
         let old = self.hw.domain().clone();
         let objects = ids.objects();
+        let inside = target.hold_inside(objects)?;
         let onto = Onto {
             put: &mut |domain| {
                 let user = objects.use_ioas(&target.ioas)?;
-                self.hw.replace(domain.clone())?;
+                self.hw.replace(target.by(domain))?;
                 Ok(user)
             },
             publish: &mut |hwpt| ids.publish(hwpt),
             before: Some(&*old).filter(|_| have_interrupts(members)),
+            is_allowed: !has_pasids || target.takes_pasids(),
         };
         let (hwpt, user) = target
             .ioas
             .iopt
             .attach(lead, &newcomers, &target.wanted, onto)?;
+        self.inside = inside;
         Ok((
             core::mem::replace(&mut self.ioas, user),
             core::mem::replace(&mut self.hwpt, hwpt),
@@ -132,32 +188,42 @@ impl Attached {
 fn attach_device(
     place: &mut Option<Attached>,
     member: &Member,
-    target: &Target,
+    target: &Target<'_>,
     before: Option<&Domain>,
+    has_pasids: bool,
     ids: &mut HwptIds<'_>,
 ) -> Result<u32> {
     if member.is_attached {
         return Err(EBUSY);
     }
     if let Some(there) = place {
-        if !there.suits(target) {
+        if !there.suits(target) || !there.hw.suits() {
             return Err(EINVAL);
         }
         target.ioas.iopt.attach_one_more(&member.dev)?;
-        return Ok(there.hwpt.id());
+        return Ok(there.hwpt_id());
     }
     let objects = ids.objects();
+    let inside = target.hold_inside(objects)?;
     let onto = Onto {
         put: &mut |domain| {
             let user = objects.use_ioas(&target.ioas)?;
-            Ok((user, Attachment::new(&member.dev, domain.clone())?))
+            let hw = Attachment::new(&member.dev, member.idev.id(), NO_PASID, target.by(domain))?;
+            Ok((user, hw))
         },
         publish: &mut |hwpt| ids.publish(hwpt),
         before,
+        is_allowed: !has_pasids || target.takes_pasids(),
     };
     let dev = &member.dev;
     let (hwpt, (ioas, hw)) = target.ioas.iopt.attach(dev, &[dev], &target.wanted, onto)?;
-    Ok(place.insert(Attached { hw, ioas, hwpt }).hwpt.id())
+    let there = Attached {
+        hw,
+        ioas,
+        hwpt,
+        inside,
+    };
+    Ok(place.insert(there).hwpt_id())
 }
 
 /// Takes a device that was attached out of the address space, and its group off the domain if it
@@ -165,9 +231,15 @@ fn attach_device(
 fn leave(place: &mut Option<Attached>, leaver: &DeviceRef, last: bool, ids: &mut HwptIds<'_>) {
     let is_leaving = |dev: &DeviceRef| leaver.same(dev);
     match place.take() {
-        Some(Attached { hw, ioas, hwpt }) if last => {
+        Some(Attached {
+            hw,
+            ioas,
+            hwpt,
+            inside,
+        }) if last => {
             // First block the DMA, then let go of what it went to.
             drop(hw);
+            drop(inside);
             let ioas = ioas.ioas();
             ioas.iopt
                 .detach(is_leaving, Some(hwpt), |gone| ids.retire(gone, ioas));
@@ -184,11 +256,13 @@ fn leave(place: &mut Option<Attached>, leaver: &DeviceRef, last: bool, ids: &mut
 }
 
 impl State {
-    fn detach(&mut self, idev: &Arc<Idev>, ids: &mut HwptIds<'_>) {
+    /// Detaches a device, if it is attached.
+    pub(super) fn detach(&mut self, idev: &Arc<Idev>, ids: &mut HwptIds<'_>) {
         let Self {
             members,
             attached: place,
             before,
+            ..
         } = self;
         match find_mut(members, idev) {
             Ok(member) if member.is_attached => member.is_attached = false,
@@ -205,6 +279,9 @@ impl State {
             Ok(())
         });
         warn_on!(detached.is_err());
+        if let (Some(there), Some(other)) = (place, attached(members).next()) {
+            there.hw.set_dev_id(other.idev.id());
+        }
         idev.set_ioasid(0);
     }
 
@@ -217,38 +294,31 @@ impl State {
 }
 
 impl Group {
-    /// Lets a device go, detached.
-    pub(crate) fn unbind(&self, idev: &Arc<Idev>, ids: &mut HwptIds<'_>) {
-        let mut state = self.state.lock();
-        state.detach(idev, ids);
-        state
-            .members
-            .retain(|member| !Arc::ptr_eq(&member.idev, idev));
-    }
-
     /// Attaches a device to an address space. Returns the id of the domain that its group is on.
     ///
     /// # Errors
     ///
     /// * `EBUSY`: it is attached already.
-    /// * `EINVAL`: another device of the group is attached to another domain.
+    /// * `EINVAL`: another device of the group is attached to another domain; or PASIDs of the
+    ///   group are, and this domain was not made to be beside any.
     /// * Those of [`crate::space::IoPagetable::attach`].
     pub(crate) fn attach(
         &self,
         idev: &Arc<Idev>,
-        target: &Target,
+        target: &Target<'_>,
         ids: &mut HwptIds<'_>,
     ) -> Result<u32> {
         let mut state = self.state.lock();
         let State {
             members,
             attached: place,
+            pasids,
             before,
         } = &mut *state;
         let known = before.as_deref().filter(|_| have_interrupts(members));
         let member = find_mut(members, idev)?;
         let hwpt = trace::attach(idev.name(), idev.id(), target.ioas.id(), || {
-            attach_device(place, member, target, known, ids)
+            attach_device(place, member, target, known, !pasids.is_empty(), ids)
         })?;
         member.is_attached = true;
         *before = None;
@@ -266,20 +336,23 @@ impl Group {
     pub(crate) fn replace(
         &self,
         idev: &Arc<Idev>,
-        target: &Target,
+        target: &Target<'_>,
         ids: &mut HwptIds<'_>,
     ) -> Result<u32> {
         let mut state = self.state.lock();
         let State {
-            members, attached, ..
+            members,
+            attached,
+            pasids,
+            ..
         } = &mut *state;
         let member = find(members, idev)?;
         let there = attached.as_mut().filter(|_| member.is_attached);
         let there = there.ok_or(EINVAL)?;
         trace::attach(idev.name(), idev.id(), target.ioas.id(), || {
-            there.move_to(members, target, ids)
+            there.move_to(members, !pasids.is_empty(), target, ids)
         })?;
-        let hwpt = there.hwpt.id();
+        let hwpt = there.hwpt_id();
         state.note_where_attached();
         Ok(hwpt)
     }

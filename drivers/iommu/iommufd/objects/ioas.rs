@@ -4,47 +4,50 @@
 
 use crate::{
     iova::IovaRange,
-    space::IoPagetable, //
+    kapi::users::Users,
+    objects::users::{
+        Used,
+        User, //
+    },
+    space::{
+        part::SharedTotals,
+        IoPagetable, //
+    }, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            ordering::{
-                Acquire,
-                Relaxed,
-                Release, //
-            },
-            Atomic, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 
 /// What an IOASID names.
 #[pin_data]
 pub(crate) struct Ioas {
     id: u32,
-    /// How many groups, domains and accesses use it. Goes up only under the lock of the context's
-    /// objects, where freeing looks at it.
-    users: Atomic<i32>,
+    /// The groups, domains and accesses that use it.
+    users: Users,
     /// What is mapped, and where.
     #[pin]
     pub(crate) iopt: IoPagetable,
 }
 
 impl Ioas {
-    /// An empty address space.
+    /// An empty address space of the context whose shared memory has `totals`.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(id: u32, window: IovaRange, enforce_snoop: bool) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        id: u32,
+        window: IovaRange,
+        enforce_snoop: bool,
+        totals: &Arc<SharedTotals>,
+    ) -> Result<Arc<Self>> {
+        let iopt = IoPagetable::new(id, window, enforce_snoop, totals.clone());
         Arc::pin_init(
             pin_init!(Self {
                 id,
-                users: Atomic::new(0),
-                iopt <- IoPagetable::new(window, enforce_snoop),
+                users: Users::new(),
+                iopt <- iopt,
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -54,41 +57,24 @@ impl Ioas {
     pub(crate) fn id(&self) -> u32 {
         self.id
     }
-
-    /// Whether anything uses it.
-    pub(crate) fn is_used(&self) -> bool {
-        self.users.load(Acquire) != 0
-    }
 }
 
-/// A use of an address space, which cannot be freed meanwhile.
-pub(crate) struct IoasUser {
-    ioas: Arc<Ioas>,
-}
+/// A use of an address space.
+pub(crate) type IoasUser = User<Ioas>;
 
 impl IoasUser {
-    /// To be called under the lock that freeing takes; see
-    /// [`crate::objects::table::Objects::use_ioas`].
-    pub(crate) fn new(ioas: Arc<Ioas>) -> Self {
-        ioas.users.fetch_add(1, Relaxed);
-        Self { ioas }
-    }
-
     /// The address space.
     pub(crate) fn ioas(&self) -> &Arc<Ioas> {
-        &self.ioas
+        self.get()
     }
 }
 
-impl Clone for IoasUser {
-    fn clone(&self) -> Self {
-        // It is in use already, so that nobody can be freeing it.
-        Self::new(self.ioas.clone())
+impl Used for Ioas {
+    fn id(&self) -> u32 {
+        self.id
     }
-}
 
-impl Drop for IoasUser {
-    fn drop(&mut self) {
-        self.ioas.users.fetch_sub(1, Release);
+    fn users(&self) -> &Users {
+        &self.users
     }
 }

@@ -14,13 +14,19 @@ use crate::{
         table::{
             Object,
             Objects, //
-        }, //
+        },
+        users::Used, //
     },
-    space::mapping::Usage, //
+    space::{
+        pinning::{
+            self,
+            Held, //
+        },
+        Summary, //
+    }, //
 };
 use kernel::{
     fmt,
-    page::PAGE_SHIFT,
     prelude::*,
     seq_file::SeqFile,
     seq_print,
@@ -48,6 +54,11 @@ pub(crate) fn fdinfo(context: &Context, f: &mut dyn fmt::Write) -> fmt::Result {
     objects(&context.objects, f)
 }
 
+/// Shows how often a BAR was not mapped because of `map_device_memory`.
+pub(crate) fn refused_bars(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "{}", pinning::refused_bars())
+}
+
 /// Shows all contexts, with all their areas.
 pub(crate) fn contexts(
     registry: &Arc<Registry<Objects>>,
@@ -66,41 +77,60 @@ pub(crate) fn contexts(
 
 /// Shows all objects, in the order of their ids, and what is held for them.
 fn objects(objects: &Objects, f: &mut dyn fmt::Write) -> fmt::Result {
-    let mut all = Usage::default();
+    let mut own = Held::default();
     for object in objects.iter() {
         pause()?;
         match object {
             Object::Ioas(space) => {
-                let usage = space.iopt.usage();
-                ioas(&space, &usage, f)?;
-                all.add_all(&usage);
+                let summary = space.iopt.summary();
+                ioas(&space, &summary, f)?;
+                own.add(summary.usage.own);
             }
             Object::Hwpt(hwpt, ioas) => {
                 writeln!(f, "hwpt:\t{} ioasid {}", hwpt.id(), ioas.id())?;
             }
+            Object::Nested(nested) => {
+                let parent = nested.parent().id();
+                writeln!(f, "nested:\t{} hwpt {}", nested.id(), parent)?;
+            }
+            Object::FaultQueue(queue) => writeln!(f, "fault-queue:\t{}", queue.id())?,
+            Object::Viommu(viommu) => {
+                writeln!(f, "viommu:\t{} hwpt {}", viommu.id(), viommu.hwpt().id())?;
+            }
+            Object::HwQueue(queue) => {
+                let viommu = queue.viommu().id();
+                writeln!(f, "hw_queue:\t{} viommu {}", queue.id(), viommu)?;
+            }
+            Object::Veventq(queue) => {
+                writeln!(f, "veventq:\t{} viommu {}", queue.id(), queue.viommu_id())?;
+            }
+            Object::Vdevice(vdevice, idev) => vdevice.show(idev.id(), f)?,
             Object::Device(idev) => device(&idev, f)?,
             Object::Access(access) => match access.ioasid() {
                 Some(ioasid) => writeln!(f, "access:\t{} ioasid {}", access.id(), ioasid)?,
                 None => writeln!(f, "access:\t{} detached", access.id())?,
             },
+            #[cfg(IOMMUFD_MOCK)]
+            Object::Extra(extra) => writeln!(f, "test:\t{}", extra.id())?,
         }
     }
-    held(&all, objects.repeats().get(), f)
-}
-
-/// Shows what areas have of `all` address spaces, but memory that several of them have once.
-fn held(all: &Usage, repeats: (u64, u64), f: &mut dyn fmt::Write) -> fmt::Result {
-    let (pinned, charged) = repeats;
-    // Others may map and copy meanwhile: no figure is below 0.
+    let mut all = own;
+    all.add(objects.totals().get());
     writeln!(
         f,
         "held:\tpinned {} pages charged {} kB",
-        (all.pinned >> PAGE_SHIFT).saturating_sub(pinned),
-        (all.charged >> 10).saturating_sub(charged << (PAGE_SHIFT - 10)),
+        all.pinned,
+        all.charged_kib(),
     )
 }
 
-fn ioas(ioas: &Ioas, usage: &Usage, f: &mut dyn fmt::Write) -> fmt::Result {
+fn ioas(ioas: &Ioas, summary: &Summary, f: &mut dyn fmt::Write) -> fmt::Result {
+    let Summary {
+        usage,
+        held,
+        has_domain,
+        mapper,
+    } = summary;
     let window = ioas.iopt.window();
     let snoop = if ioas.iopt.enforces_snoop() {
         " enforce-snoop"
@@ -109,16 +139,26 @@ fn ioas(ioas: &Ioas, usage: &Usage, f: &mut dyn fmt::Write) -> fmt::Result {
     };
     writeln!(
         f,
-        "ioasid:\t{} window {:#x}-{:#x}{} areas {} mapped {} kB pinned {} pages charged {} kB",
+        "ioasid:\t{} window {:#x}-{:#x}{} areas {} mapped {} kB pinned {} pages charged {} kB{}",
         ioas.id(),
         window.first(),
         window.last(),
         snoop,
         usage.areas,
         usage.bytes >> 10,
-        usage.pinned >> PAGE_SHIFT,
-        usage.charged >> 10,
-    )
+        held.pinned,
+        held.charged_kib(),
+        // Why nothing is pinned.
+        if usage.areas > 0 && !has_domain {
+            " no-device"
+        } else {
+            ""
+        },
+    )?;
+    match mapper.as_ref().filter(|_| usage.areas > 0) {
+        None => Ok(()),
+        Some(mapper) => writeln!(f, "mapper:\tioasid {} process {}", ioas.id(), mapper.tgid()),
+    }
 }
 
 /// Waits for nobody: what moves the device may have to wait for long.

@@ -27,7 +27,8 @@ use kernel::{
     warn_on, //
 };
 
-/// As many unmaps of one space can be under way at once; more wait for each other.
+/// As many unmaps of one space, and looks at its page tables, can be under way at once; more wait
+/// for each other.
 const UNMAPS: usize = 8;
 
 /// A choice looks at as many areas, and ranges, that are new to it before others get their turn.
@@ -36,7 +37,8 @@ const LOOKS: usize = 64;
 /// Disjoint areas of an address space, and the ranges that are being unmapped.
 ///
 /// A map that is under way is not there yet: whoever meets its area acts as if the map came later.
-/// An unmap that is under way is not over yet: whoever meets its range has to wait for its end.
+/// An unmap that is under way is not over yet: whoever meets its range has to wait for its end. So
+/// has an unmap that meets a range that is held.
 pub(crate) struct Areas<T> {
     /// Keyed by the last address, so that the lower bound of an address is the area that holds
     /// it or the next one.
@@ -61,9 +63,17 @@ pub(crate) enum Choice {
     Unknown,
 }
 
-/// Ranges that are being unmapped.
+/// A range in which nobody begins to unmap.
+#[derive(Clone, Copy)]
+struct Closed {
+    range: IovaRange,
+    /// Because it is being unmapped, or else because it is held as it is.
+    is_unmap: bool,
+}
+
+/// Ranges that are being unmapped, or held.
 struct Unmaps {
-    ranges: [Option<IovaRange>; UNMAPS],
+    ranges: [Option<Closed>; UNMAPS],
     /// How many there are.
     count: usize,
 }
@@ -76,19 +86,26 @@ impl Unmaps {
         }
     }
 
+    /// Those that are being unmapped.
     fn iter(&self) -> impl Iterator<Item = IovaRange> + '_ {
-        self.ranges.iter().flatten().copied()
+        let unmaps = self.ranges.iter().flatten().filter(|one| one.is_unmap);
+        unmaps.map(|unmap| unmap.range)
     }
 
+    /// Whether some of `range` is being unmapped.
     fn overlap(&self, range: IovaRange) -> bool {
         self.count > 0 && self.iter().any(|unmap| unmap.overlaps(&range))
     }
 
-    /// Adds one, which is known by the result; `None` if there are too many.
-    fn add(&mut self, range: IovaRange) -> Option<usize> {
+    /// Adds one, which is known by the result; `None` if one is in the way, or there are too many.
+    fn add(&mut self, range: IovaRange, is_unmap: bool) -> Option<usize> {
+        let mut closed = self.ranges.iter().flatten();
+        if self.count > 0 && closed.any(|one| one.range.overlaps(&range)) {
+            return None;
+        }
         let mut places = self.ranges.iter_mut().enumerate();
         let (number, place) = places.find(|(_, place)| place.is_none())?;
-        *place = Some(range);
+        *place = Some(Closed { range, is_unmap });
         self.count += 1;
         Some(number)
     }
@@ -129,7 +146,7 @@ pub(crate) struct RemovedAreas<T>(RBTree<u64, Area<T>>);
 pub(crate) enum Conflict {
     /// An area is in the way, or would be cut.
     Area,
-    /// An unmap under way is, or there are too many; to be tried again when one is over.
+    /// An unmap under way is, or a hold, or there are too many; to be tried again when one is over.
     Unmapping,
 }
 
@@ -145,7 +162,7 @@ impl<T> Spare<T> {
     }
 }
 
-/// An unmap under way, to be handed to [`Areas::end_unmap`].
+/// An unmap under way, or a hold, to be handed to [`Areas::end_unmap`].
 #[must_use]
 pub(crate) struct Unmap {
     number: usize,
@@ -202,8 +219,8 @@ impl<T> Areas<T> {
         self.is_being_unmapped(range).then_some(Conflict::Unmapping)
     }
 
-    /// Finds the lowest `len` free addresses on a multiple of `align`, a power of two from a page
-    /// to [`MOST_ALIGN`], in the ranges of `generation`.
+    /// Finds the lowest `len` free addresses on a multiple of `align`, a power of two up to
+    /// [`MOST_ALIGN`], and of a page, in the ranges of `generation`.
     ///
     /// That takes the logarithm of the number of areas and ranges, and as much again for each area
     /// and range that no choice has come across since it was added or something was unmapped there.
@@ -233,7 +250,11 @@ impl<T> Areas<T> {
                     None => return Choice::Nowhere,
                 }
             } else if !self.has_area(wanted) && self.gaps.is_choosable(wanted) {
-                return Choice::At(wanted);
+                // Gaps have room for whole pages.
+                return match IovaRange::with_len(wanted.first(), len) {
+                    Ok(range) => Choice::At(range),
+                    Err(_) => Choice::Nowhere,
+                };
             } else if looks == 0 {
                 return Choice::Again(0);
             } else if !self.repair(gap, len, align, &mut looks) {
@@ -324,7 +345,7 @@ impl<T> Areas<T> {
 
     /// Whether an unmap is under way.
     pub(crate) fn are_being_unmapped(&self) -> bool {
-        self.unmaps.count > 0
+        self.unmaps.iter().next().is_some()
     }
 
     /// The live area that has the address `iova`, and its content.
@@ -360,6 +381,13 @@ impl<T> Areas<T> {
                 forget(content);
             }
         }
+    }
+
+    /// The first live area that lies in `range` as a whole, to have its content changed.
+    pub(crate) fn first_live_mut(&mut self, range: IovaRange) -> Option<(IovaRange, &mut T)> {
+        let (area, _) = self.first_live(range)?;
+        let content = self.tree.get_mut(&area.last())?.content.as_mut()?;
+        Some((area, content))
     }
 
     /// Changes the content of the live area that ends with `last`.
@@ -407,15 +435,12 @@ impl<T> Areas<T> {
     ///
     /// Most unmaps are like that. `None` also if another unmap that is under way has to end first.
     pub(crate) fn begin_unmap_one(&mut self, range: IovaRange) -> Option<(Unmap, RemovedArea<T>)> {
-        if self.is_being_unmapped(range) {
-            return None;
-        }
         let entry = self.tree.find_mut(&range.last())?;
         let area = entry.get();
         if area.first != range.first() || area.content.is_none() {
             return None;
         }
-        let number = self.unmaps.add(range)?;
+        let number = self.unmaps.add(range, true)?;
         let one = RemovedArea(entry.remove_node());
         self.count -= 1;
         self.gaps.free(range, self.count);
@@ -432,10 +457,7 @@ impl<T> Areas<T> {
         if self.is_cut_by(range) {
             return Err(Conflict::Area);
         }
-        if self.is_being_unmapped(range) {
-            return Err(Conflict::Unmapping);
-        }
-        let number = self.unmaps.add(range).ok_or(Conflict::Unmapping)?;
+        let number = self.unmaps.add(range, true).ok_or(Conflict::Unmapping)?;
         let rest = Some(range);
         Ok(Unmap { number, rest })
     }
@@ -482,7 +504,7 @@ impl<T> Areas<T> {
         }
     }
 
-    /// Ends an unmap: its addresses are free again.
+    /// Ends an unmap, whose addresses are free again, or a hold.
     pub(crate) fn end_unmap(&mut self, unmap: Unmap) {
         self.unmaps.remove(unmap.number);
     }
@@ -501,6 +523,28 @@ impl<T> Areas<T> {
             rest = range.behind(last);
         }
         None
+    }
+
+    /// The part of `range` that the first live area has of it, and its content.
+    pub(crate) fn next_live(&self, range: IovaRange) -> Option<(IovaRange, &T)> {
+        let mut rest = Some(range);
+        while let Some(range) = rest {
+            let last = *self.tree.cursor_lower_bound(&range.first())?.current().0;
+            let area = self.tree.get(&last)?;
+            let here = IovaRange::new(area.first, last)?.intersection(&range)?;
+            if let Some(content) = &area.content {
+                return Some((here, content));
+            }
+            rest = range.behind(last);
+        }
+        None
+    }
+
+    /// Has those who unmap in `range` wait until it is handed to [`Self::end_unmap`]; `None` if
+    /// something else that is under way has to end before.
+    pub(crate) fn hold(&mut self, range: IovaRange) -> Option<Unmap> {
+        let number = self.unmaps.add(range, false)?;
+        Some(Unmap { number, rest: None })
     }
 
     /// Takes all areas out, for good: maps under way are forgotten.
@@ -980,6 +1024,31 @@ mod tests {
         }
         let one_more = areas.begin_unmap(range(99, 99)?);
         assert_eq!(one_more.err(), Some(Conflict::Unmapping));
+        Ok(())
+    }
+
+    #[test]
+    fn holds() -> Result {
+        let mut areas = mapped(&[(10, 19), (30, 39)])?;
+        let hold = areas.hold(range(15, 34)?).ok_or(EBUSY)?;
+        // Who reads it, or maps beside what is there, need not wait.
+        assert!(!areas.is_being_unmapped(range(0, 99)?) && !areas.are_being_unmapped());
+        assert_eq!(reserve(&mut areas, range(20, 29)?), Ok(()));
+        areas.publish(range(20, 29)?, 2);
+        assert!(areas.hold(range(34, 40)?).is_none());
+        assert!(areas.begin_unmap_one(range(10, 19)?).is_none());
+        let all = areas.begin_unmap(range(0, 99)?);
+        assert_eq!(all.err(), Some(Conflict::Unmapping));
+        assert_eq!(areas.next_live(range(0, 12)?), Some((range(10, 12)?, &0)));
+        assert_eq!(areas.next_live(range(35, 99)?), Some((range(35, 39)?, &1)));
+        assert_eq!(areas.next_live(range(40, 99)?), None);
+        areas.end_unmap(hold);
+        let one = areas.begin_unmap_one(range(10, 19)?).ok_or(EBUSY)?;
+        assert!(areas.hold(range(19, 19)?).is_none());
+        areas.end_unmap(one.0);
+        // What is on its way is not there.
+        assert_eq!(reserve(&mut areas, range(10, 19)?), Ok(()));
+        assert_eq!(areas.next_live(range(0, 99)?), Some((range(20, 29)?, &2)));
         Ok(())
     }
 }

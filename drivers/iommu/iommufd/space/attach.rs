@@ -12,7 +12,9 @@ use crate::{
         },
         domain::Domain,
         msi::SwMsi,
-        rwsem::WriteGuard, //
+        rwsem::WriteGuard,
+        task,
+        user_data::UserData, //
     },
     space::{
         domains::Domains,
@@ -39,8 +41,12 @@ pub(crate) struct NewHwpt {
     pub(crate) id: u32,
     /// Those of [`Domain::new`].
     pub(crate) flags: u32,
+    /// As [`Domain::new`] has them.
+    pub(crate) data: Option<UserData>,
     /// What it is for.
     pub(crate) kind: Kind,
+    /// Whether devices may use it that have PASIDs in use, and with them.
+    pub(crate) takes_pasids: bool,
 }
 
 /// Which domain a group wants.
@@ -60,6 +66,14 @@ impl WantedHwpt {
             Self::This(this) => Arc::ptr_eq(this, hwpt),
         }
     }
+
+    /// Whether that is a domain for devices that have PASIDs in use, and for PASIDs.
+    pub(crate) fn takes_pasids(&self) -> bool {
+        match self {
+            Self::Any(_) => false,
+            Self::This(this) => this.takes_pasids(),
+        }
+    }
 }
 
 /// How a group gets onto a domain.
@@ -71,6 +85,8 @@ pub(crate) struct Onto<'a, T> {
     pub(crate) publish: &'a mut dyn FnMut(&Arc<Hwpt>),
     /// The domain that the group was on when its interrupts were set up, if they were.
     pub(crate) before: Option<&'a Domain>,
+    /// Whether what of the group has PASIDs, or has none, may go there beside the rest.
+    pub(crate) is_allowed: bool,
 }
 
 /// The domain that a group was put on, and what came of that.
@@ -97,15 +113,40 @@ impl IoPagetable {
         Ok(())
     }
 
+    /// Reserves a range for good, as if `dev` wanted it, which is never attached.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`: something is mapped there, or wanted to be mapped. `ENOMEM`, `EINTR`.
+    #[cfg(IOMMUFD_MOCK)]
+    pub(crate) fn reserve_for_test(
+        &self,
+        dev: &kernel::device::Device,
+        range: IovaRange,
+    ) -> Result {
+        let mut domains = self.write_domains()?;
+        self.check_reserved(&domains, range)?;
+        let reserved = KVVec::from_elem((dev.into(), range), 1, GFP_KERNEL_ACCOUNT)?;
+        domains.reserve_for(&reserved)?;
+        domains.add_reserved(reserved);
+        Ok(())
+    }
+
     /// Takes devices of one group in, of which `lead` is one, and puts the group on a domain.
     ///
     /// # Errors
     ///
     /// * `EADDRINUSE`: something is mapped, or wanted to be mapped, in a reserved region or
-    ///   outside of the aperture.
-    /// * `EINVAL`: no address would be left, or no domain suits.
+    ///   outside of the aperture, or not in multiples of the domain's smallest page.
+    /// * `EINVAL`: no address would be left, or no domain suits: beside PASIDs, none will do that
+    ///   was not made for it.
     /// * `ENOSPC`: there are too many domains, or no room for the doorbells of interrupts.
+    /// * If it is the first, and memory has to be pinned: `EFAULT`: it is not there any more, or
+    ///   cannot be used this way; `ENOMEM`: over the limit on locked memory of who has mapped it;
+    ///   and what else [`Source::pin`] says.
     /// * `ENOMEM`, `EINTR`, `ENOENT`, and what `onto` says.
+    ///
+    /// [`Source::pin`]: crate::space::pinning::Source::pin
     pub(crate) fn attach<T>(
         &self,
         lead: &OwnedDevice,
@@ -137,6 +178,27 @@ impl IoPagetable {
         self.put_on_hwpt(&mut domains, dev, &regions, wanted, onto)
     }
 
+    /// Puts a PASID of a device on a domain of this space. What the device needs left out, it
+    /// needs for DMA without one.
+    ///
+    /// # Errors
+    ///
+    /// * `EINVAL`: the device cannot enforce snooping, and has to.
+    /// * `ENOENT`: the domain was removed. `EINTR`. What `put` says.
+    pub(crate) fn attach_pasid<T>(
+        &self,
+        dev: &OwnedDevice,
+        hwpt: &Arc<Hwpt>,
+        put: impl FnOnce(&Arc<Domain>) -> Result<T>,
+    ) -> Result<T> {
+        let mut domains = self.write_domains()?;
+        self.check_snoop(&[dev])?;
+        let slot = domains.slot_mut(hwpt)?;
+        let put = put(slot.domain())?;
+        slot.groups += 1;
+        Ok(put)
+    }
+
     /// Makes a domain for userspace that `dev` could be attached to, filled with all areas.
     /// `before` is the domain that `dev` was on when its interrupts were set up, if they were.
     /// `hold` is called before there is one, and may refuse.
@@ -155,7 +217,7 @@ impl IoPagetable {
         let regions = Regions::of_resident(dev)?;
         let held = hold()?;
         let hwpt = self.new_hwpt(&mut domains, new, dev, &regions, before)?;
-        domains.add(hwpt.clone(), 0);
+        self.add_domain(&mut domains, hwpt.clone(), 0);
         Ok((hwpt, held))
     }
 
@@ -172,16 +234,13 @@ impl IoPagetable {
             return Err(EBUSY);
         }
         retire()?;
-        self.empty_domain(hwpt.domain());
-        domains.remove(hwpt);
+        self.drop_domain(domains, hwpt);
         Ok(())
     }
 
     /// Undoes [`Self::add_hwpt`] for a domain that nobody could find.
     pub(crate) fn withdraw_hwpt(&self, hwpt: &Arc<Hwpt>) {
-        let mut domains = self.domains.write();
-        self.empty_domain(hwpt.domain());
-        domains.remove(hwpt);
+        self.drop_domain(self.domains.write(), hwpt);
     }
 
     /// Removes all that is mapped, and all domains. No group is on any.
@@ -190,7 +249,7 @@ impl IoPagetable {
         let list = core::mem::replace(&mut *domains.list, KVVec::new());
         for slot in &list {
             warn_on!(slot.groups > 0);
-            self.empty_domain(slot.domain());
+            mapped::empty(slot.domain(), &self.space.lock().areas, None);
         }
         self.remove_all(domains);
         drop(list);
@@ -202,19 +261,31 @@ impl IoPagetable {
         Ok(domains)
     }
 
-    /// What `devs` need left out, if nothing is there.
-    fn regions_of(&self, domains: &Domains, devs: &[&OwnedDevice]) -> Result<Regions> {
+    /// Whether devices can enforce snooping, if they have to.
+    fn check_snoop(&self, devs: &[&OwnedDevice]) -> Result {
         let snoops = |dev: &&OwnedDevice| dev.can_enforce_snoop();
         if self.enforce_snoop && !devs.iter().all(snoops) {
             return Err(EINVAL);
         }
+        Ok(())
+    }
+
+    /// What `devs` need left out, if nothing is there.
+    fn regions_of(&self, domains: &Domains, devs: &[&OwnedDevice]) -> Result<Regions> {
+        self.check_snoop(devs)?;
         let regions = Regions::of(devs)?;
         for (_, range) in &regions.reserved {
-            if domains.allowed.overlaps(*range) || self.space.lock().areas.is_taken(*range) {
-                return Err(EADDRINUSE);
-            }
+            self.check_reserved(domains, *range)?;
         }
         Ok(regions)
+    }
+
+    /// Whether a range can be reserved.
+    fn check_reserved(&self, domains: &Domains, range: IovaRange) -> Result {
+        if domains.allowed.overlaps(range) || self.space.lock().areas.is_taken(range) {
+            return Err(EADDRINUSE);
+        }
+        Ok(())
     }
 
     fn put_on_hwpt<T>(
@@ -225,6 +296,9 @@ impl IoPagetable {
         wanted: &WantedHwpt,
         onto: Onto<'_, T>,
     ) -> Result<OnHwpt<T>> {
+        if !onto.is_allowed {
+            return Err(EINVAL);
+        }
         match wanted {
             WantedHwpt::This(hwpt) => {
                 let slot = domains.slot_mut(hwpt)?;
@@ -267,17 +341,19 @@ impl IoPagetable {
         let new = NewHwpt {
             id,
             flags: 0,
+            data: None,
             kind: Kind::Auto,
+            takes_pasids: false,
         };
         let hwpt = self.new_hwpt(domains, new, dev, regions, onto.before)?;
         match (onto.put)(hwpt.domain()) {
             Ok(put) => {
-                domains.add(hwpt.clone(), 1);
+                self.add_domain(domains, hwpt.clone(), 1);
                 (onto.publish)(&hwpt);
                 Ok((hwpt, put))
             }
             Err(e) => {
-                self.empty_domain(hwpt.domain());
+                self.drop_new_domain(domains, hwpt.domain());
                 Err(e)
             }
         }
@@ -295,12 +371,13 @@ impl IoPagetable {
         if domains.list.len() >= MOST_DOMAINS {
             return Err(ENOSPC);
         }
-        let hwpt = Hwpt::new(new.id, Domain::new(dev, new.flags)?, new.kind)?;
+        let domain = Domain::new(dev, new.flags, new.data)?;
+        let hwpt = Hwpt::new(new.id, domain, new.kind, new.takes_pasids)?;
         let domain = hwpt.domain();
         self.check_domain(domains, domain, &regions.reserved)?;
         regions.sw_msi.set_up(domain, before)?;
         domains.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        domains.fill(domain, &self.space.lock().areas)?;
+        self.fill(domains, domain)?;
         Ok(hwpt)
     }
 
@@ -321,15 +398,35 @@ impl IoPagetable {
             return Err(EINVAL);
         }
         if domains.allowed.lie_in(aperture) && self.space.lock().areas.lie_in(aperture) {
-            Ok(())
+            self.check_alignment(domain.smallest_page())
         } else {
             Err(EADDRINUSE)
         }
     }
 
-    /// Unmaps every area from a domain that no device uses any more, nor ever will.
-    fn empty_domain(&self, domain: &Domain) {
-        mapped::empty(domain, &self.space.lock().areas);
+    /// Whether all that is mapped is a multiple of `alignment`, a page at most. Nobody maps
+    /// meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`: something is not. `EINTR`.
+    pub(super) fn check_alignment(&self, alignment: u64) -> Result {
+        if !self.space.lock().has_bytes {
+            return Ok(());
+        }
+        let mut rest = Some(IovaRange::ALL);
+        while let Some(range) = rest {
+            task::resched_killable()?;
+            let space = self.space.lock();
+            let Some((area, mapped)) = space.areas.first_live(range) else {
+                break;
+            };
+            if !mapped.mapping().is_aligned(area, alignment) {
+                return Err(EADDRINUSE);
+            }
+            rest = range.behind(area.last());
+        }
+        Ok(())
     }
 
     /// Undoes [`Self::attach`] for devices that are blocked, or in another space, by now.
@@ -355,8 +452,7 @@ impl IoPagetable {
             return;
         }
         retire(&hwpt);
-        self.empty_domain(hwpt.domain());
-        domains.remove(&hwpt);
+        self.drop_domain(domains, &hwpt);
     }
 
     /// Whether every domain enforces snooping.

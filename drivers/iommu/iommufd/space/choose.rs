@@ -11,7 +11,7 @@ use crate::{
     iova::IovaRange,
     kapi::{
         account::Payer,
-        device_memory::DeviceMemory,
+        device_memory::DevicePart,
         domain::Prot,
         rwsem::ReadGuard,
         task, //
@@ -42,6 +42,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
+        atomic::ordering::Relaxed,
         lock::{
             mutex::MutexBackend,
             Guard, //
@@ -56,10 +57,37 @@ const PAGE: u64 = PAGE_SIZE as u64;
 pub(crate) enum WantedIova {
     /// These.
     Fixed(IovaRange),
-    /// As many on a multiple of `align`, a power of two from a page to [`MOST_ALIGN`].
+    /// `len` of them, `offset` bytes behind the start of a page that is on a multiple of `align`, a
+    /// power of two up to [`MOST_ALIGN`].
     ///
     /// [`MOST_ALIGN`]: crate::space::gaps::MOST_ALIGN
-    Any { len: u64, align: u64 },
+    Any { len: u64, align: u64, offset: u64 },
+}
+
+impl WantedIova {
+    /// As it is for memory that begins with byte `offset` of a page.
+    pub(super) fn at_offset(self, offset: u64) -> Self {
+        match self {
+            Self::Fixed(_) => self,
+            Self::Any { len, align, .. } => Self::Any { len, align, offset },
+        }
+    }
+
+    /// Whether they are multiples of `alignment`, as far as it is known which they are.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`.
+    pub(super) fn check(&self, alignment: u64) -> Result {
+        let bits = match *self {
+            Self::Fixed(range) => range.first() | range.len(),
+            Self::Any { len, .. } => len,
+        };
+        if bits & (alignment - 1) != 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
 }
 
 impl IoPagetable {
@@ -67,18 +95,26 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region.
+    /// * `EINVAL`: outside the window, a domain's aperture, or inside a reserved region; or not a
+    ///   multiple of [`Self::alignment`].
     /// * `EEXIST`: something is mapped, or being mapped, in the range.
     /// * `ENOSPC`: no address can be chosen.
     /// * Those of [`Self::map`].
     pub(crate) fn map_at(
         &self,
         wanted: WantedIova,
-        request: &MapRequest<'_>,
+        request: &MapRequest,
     ) -> Result<(IovaRange, u64)> {
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
+        let alignment = self.alignment_with(&domains);
+        wanted.check(alignment)?;
         let (range, payer) = self.reserve_at(&domains, &wanted, spare)?;
+        // As with mainline, what is wrong with the address comes first.
+        if request.source.start() & (alignment - 1) != 0 {
+            self.space.lock().areas.release(range);
+            return Err(EINVAL);
+        }
         let runs = self.map_reserved(&domains, range, request, payer)?;
         Ok((range, runs))
     }
@@ -91,11 +127,10 @@ impl IoPagetable {
     pub(crate) fn map_device(
         &self,
         wanted: WantedIova,
-        memory: DeviceMemory,
+        part: DevicePart,
         prot: Prot,
     ) -> Result<(IovaRange, u64)> {
-        let memory = KBox::new(memory, GFP_KERNEL_ACCOUNT)?;
-        let mapping = Mapping::Device { memory, prot };
+        let mapping = Mapping::Device { part, prot };
         let mut new = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
         new.push_within_capacity(Entry {
             area: IovaRange::ALL,
@@ -103,6 +138,7 @@ impl IoPagetable {
         })?;
         let spare = Spare::new()?;
         let domains = self.domains.read_killable()?;
+        wanted.check(self.alignment_with(&domains))?;
         let (area, _) = self.reserve_at(&domains, &wanted, spare)?;
         for entry in new.iter_mut() {
             entry.area = area;
@@ -111,7 +147,7 @@ impl IoPagetable {
         Ok((area, 1))
     }
 
-    /// Maps what is in no domain yet; its addresses are reserved.
+    /// Maps what is in no domain yet, pinned if there is one; its addresses are reserved.
     ///
     /// # Errors
     ///
@@ -122,6 +158,7 @@ impl IoPagetable {
         match entered {
             Ok(entered) => {
                 for (area, mapped) in entered.into_areas() {
+                    space.has_bytes |= !mapped.mapping().is_aligned(area, PAGE);
                     space.publish(area, mapped);
                 }
                 Ok(())
@@ -178,7 +215,10 @@ impl IoPagetable {
                 self.check_range(domains, range)?;
                 Ok((self.wait_for(range)?, range))
             }
-            WantedIova::Any { len, align } => self.choose(domains, len, align),
+            WantedIova::Any { len, align, offset } => {
+                let (space, pages) = self.choose(domains, len + offset, align)?;
+                Ok((space, pages.after(offset).ok_or(ENOSPC)?))
+            }
         }
     }
 
@@ -239,6 +279,24 @@ impl IoPagetable {
         domains.choosable(window.ok_or(ENOSPC)?)
     }
 
+    /// What addresses, lengths and where memory begins have to be multiples of at the moment: a
+    /// byte if there is no domain, no driver that pins, and pages may be large.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`.
+    pub(crate) fn alignment(&self) -> Result<u64> {
+        Ok(self.alignment_with(&*self.domains.read_killable()?))
+    }
+
+    #[inline(always)]
+    pub(super) fn alignment_with(&self, domains: &Domains) -> u64 {
+        if !domains.large_pages || self.pinners.load(Relaxed) > 0 {
+            return PAGE;
+        }
+        domains.alignment()
+    }
+
     /// Sets where addresses may be chosen; nowhere in particular if `allowed` is empty.
     ///
     /// # Errors
@@ -274,12 +332,16 @@ impl IoPagetable {
     ///
     /// # Errors
     ///
-    /// `EINVAL`: some may be in use. `EINTR`.
+    /// `EINVAL`: some may be in use. `EADDRINUSE`: something is mapped that is not made of whole
+    /// pages. `EINTR`.
     pub(crate) fn set_large_pages(&self, wanted: bool) -> Result {
         let mut domains = self.domains.write_killable()?;
         let in_use = !domains.list.is_empty() && !self.space.lock().areas.is_empty();
         if domains.large_pages && !wanted && in_use {
             return Err(EINVAL);
+        }
+        if !wanted {
+            self.check_alignment(PAGE)?;
         }
         domains.large_pages = wanted;
         Ok(())

@@ -10,13 +10,11 @@ use crate::{
     iova::IovaRange,
     space::{
         areas::Spare,
-        mapped::Mapped, //
+        mapped::Mapped,
+        mapping::Mapping, //
     }, //
 };
-use kernel::{
-    page::PAGE_SIZE,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 impl IoPagetable {
     /// Cuts the areas that an end of `range` is in the middle of.
@@ -50,16 +48,16 @@ impl IoPagetable {
 }
 
 impl Space {
-    /// The area that has the address `last`, and goes on.
-    fn area_cut_behind(&self, last: u64) -> Option<IovaRange> {
-        let (area, _) = self.areas.live_at(last)?;
-        (area.last() != last).then_some(area)
+    /// The area that has the address `last`, and goes on, and what is in it.
+    fn area_cut_behind(&self, last: u64) -> Option<(IovaRange, &Mapping)> {
+        let (area, mapped) = self.areas.live_at(last)?;
+        (area.last() != last).then_some((area, mapped.mapping()))
     }
 
     /// Whether a cut can be made, or none is needed. Nobody cuts off a single byte in front: that
     /// is for the unmap to refuse.
     fn check_cut(&self, last: u64, are_large: bool) -> Result<bool> {
-        let Some(area) = self.area_cut_behind(last) else {
+        let Some((area, mapping)) = self.area_cut_behind(last) else {
             return Ok(true);
         };
         if last == area.first() {
@@ -68,15 +66,18 @@ impl Space {
         if self.pins.is_closed(area) {
             return Err(EBUSY);
         }
-        let is_between_pages = (last - area.first() + 1) % PAGE_SIZE as u64 == 0;
-        if !is_between_pages || self.pins.first_in(area).is_some() || are_large {
+        let can_be_cut = mapping.can_be_cut(last - area.first() + 1);
+        let is_pinned = [&self.pins, &self.locked]
+            .iter()
+            .any(|pins| pins.first_in(area).is_some());
+        if !can_be_cut || is_pinned || are_large {
             return Err(EINVAL);
         }
         Ok(true)
     }
 
     fn cut_behind(&mut self, last: u64, spare: Spare<Mapped>) -> Result {
-        let Some(area) = self.area_cut_behind(last) else {
+        let Some((area, _)) = self.area_cut_behind(last) else {
             return Ok(());
         };
         let len = last - area.first() + 1;

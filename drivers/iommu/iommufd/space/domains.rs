@@ -41,6 +41,9 @@ pub(crate) struct Domains {
     pub(crate) allowed: Watched<Allowed>,
     /// Whether a domain may use pages larger than the kernel's.
     pub(crate) large_pages: bool,
+    /// What everything that is mapped has to be a multiple of: the largest of the domains'
+    /// smallest pages, or a byte.
+    alignment: u64,
 }
 
 /// A value, and how often it may have been changed.
@@ -70,7 +73,7 @@ impl<T> DerefMut for Watched<T> {
     }
 }
 
-/// A domain and how many groups are on it.
+/// A domain and how many groups, and PASIDs of groups, are on it.
 pub(crate) struct Slot {
     pub(crate) hwpt: Arc<Hwpt>,
     pub(crate) groups: usize,
@@ -90,7 +93,19 @@ impl Domains {
             reserved: Watched::new(KVVec::new()),
             allowed: Watched::new(Allowed::new()),
             large_pages: true,
+            alignment: 1,
         }
+    }
+
+    /// What everything that is mapped has to be a multiple of, for the domains.
+    #[inline]
+    pub(crate) fn alignment(&self) -> u64 {
+        self.alignment
+    }
+
+    fn update_alignment(&mut self) {
+        let sizes = self.iter().map(|domain| domain.smallest_page());
+        self.alignment = sizes.fold(1, u64::max);
     }
 
     /// Whether no domain and no device objects to `range`.
@@ -170,11 +185,23 @@ impl Domains {
             .ok_or(ENOENT)
     }
 
+    /// Whether a domain is one of this space.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`: it was removed.
+    pub(crate) fn find(&self, hwpt: &Arc<Hwpt>) -> Result {
+        let mut slots = self.list.iter();
+        let found = slots.any(|slot| Arc::ptr_eq(&slot.hwpt, hwpt));
+        found.then_some(()).ok_or(ENOENT)
+    }
+
     /// Adds a domain that `groups` are on. There is room: it was reserved before anything of the
     /// domain could not be undone.
     pub(crate) fn add(&mut self, hwpt: Arc<Hwpt>, groups: usize) {
         let added = self.list.push_within_capacity(Slot { hwpt, groups });
         warn_on!(added.is_err());
+        self.update_alignment();
     }
 
     /// Makes room for `more` reserved regions.
@@ -197,6 +224,7 @@ impl Domains {
     /// Takes a domain out of the list.
     pub(crate) fn remove(&mut self, hwpt: &Arc<Hwpt>) {
         self.list.retain(|slot| !Arc::ptr_eq(&slot.hwpt, hwpt));
+        self.update_alignment();
     }
 
     /// The domains.

@@ -11,17 +11,19 @@
 //! * a [`Mapping`] or [`Released`] again, when no domain has it any more, and no IOTLB either.
 //!
 //! Whoever calls holds `domains`: for reading, and the addresses are his own, reserved or taken out
-//! of the areas; or for writing, and nobody else maps or unmaps. A domain that is not in the list
-//! yet is only its maker's.
+//! of the areas, or held; or for writing, and nobody else maps or unmaps. A domain that is not in
+//! the list yet is only its maker's.
 
 use crate::{
     iova::IovaRange,
     kapi::{
         account::Charge,
+        dirty::Marks,
         domain::{
             Domain,
             Prot, //
         },
+        iova_bitmap::Window,
         pin::Batch,
         run::PinnedRun,
         task, //
@@ -34,15 +36,14 @@ use crate::{
         },
         domains::Domains,
         mapping::{
+            Kept,
             Mapping,
             OwnRoom, //
         },
-        memory::{
-            Held,
-            Memory,
-            SharedRoom, //
-        },
-        pages::Runs, //
+        memory::Memory,
+        pages::Runs,
+        part::SharedRoom,
+        pinning::Pinned, //
     }, //
 };
 use core::{
@@ -55,7 +56,8 @@ use core::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    warn_on, //
 };
 
 /// The content of a live area, which is mapped there in every domain of the space.
@@ -93,27 +95,18 @@ impl Mapped {
         self.0.cut_off(len).map(Self::new)
     }
 
-    /// Makes the memory, which is mapped in `area`, shared memory if it is not that already, and
-    /// holds `npages` pages of it from number `skip` on.
+    /// See [`Mapping::share`].
+    pub(crate) fn share(self, room: SharedRoom, area: IovaRange) -> Self {
+        Self::new(self.into_mapping().share(room, area))
+    }
+
+    /// See [`Mapping::put`].
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP`: it is a device's. Those of [`Part::hold`].
-    ///
-    /// [`Part::hold`]: crate::space::memory::Part::hold
-    pub(crate) fn share(
-        self,
-        room: SharedRoom,
-        area: IovaRange,
-        (skip, npages): (u64, u64),
-    ) -> (Self, Result<Held>) {
-        match ManuallyDrop::into_inner(self.0).share(room, area) {
-            Ok(part) => {
-                let held = part.hold(skip, npages);
-                (Self::new(Mapping::Part(part)), held)
-            }
-            Err(device) => (Self::new(device), Err(EOPNOTSUPP)),
-        }
+    /// As there.
+    pub(crate) fn put(&mut self, kept: Kept) -> Result<(), Kept> {
+        self.0.put(kept)
     }
 
     fn into_mapping(self) -> Mapping {
@@ -191,6 +184,15 @@ impl Domains {
         )
     }
 
+    /// Takes out what the content of an area keeps pinned, when there is no domain that it could be
+    /// mapped in.
+    pub(crate) fn let_go(&self, mapped: &mut Mapped) -> Option<Kept> {
+        if warn_on!(!self.list.is_empty()) {
+            return None;
+        }
+        mapped.0.let_go()
+    }
+
     /// Maps `mapping` as `area` into every domain, or into none.
     fn enter_all(&self, area: IovaRange, mapping: &Mapping) -> Result {
         self.in_all(
@@ -224,14 +226,15 @@ impl Domains {
     /// # Errors
     ///
     /// Those of [`Domain::map`].
-    fn enter(&self, domain: &Arc<Domain>, area: IovaRange, mapping: &Mapping) -> Result {
+    pub(crate) fn enter(&self, domain: &Arc<Domain>, area: IovaRange, mapping: &Mapping) -> Result {
         let (prot, large) = (mapping.prot(), self.large_pages);
         if let Some(device) = mapping.device() {
             return device.enter(domain, area, prot, large);
         }
         let mut next = area.first();
-        let entered = match mapping.whole() {
+        let entered = match mapping.whole(area) {
             None => mapping.each_span(area, |iova, span| {
+                task::resched_killable()?;
                 // SAFETY: The callers keep the mapping until it has left the domain.
                 unsafe { domain.map_span(iova, span, prot, large) }?;
                 next = next.wrapping_add(span.len());
@@ -252,31 +255,32 @@ impl Domains {
         }
         entered
     }
-
-    /// Maps all areas into a domain that is not in the list, and no device uses, or nothing.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Domain::map`]. `EINTR`: a fatal signal.
-    pub(crate) fn fill(&self, domain: &Arc<Domain>, areas: &Areas<Mapped>) -> Result {
-        for (done, (area, mapped)) in areas.live().enumerate() {
-            let entered = task::resched_killable();
-            let entered = entered.and_then(|()| self.enter(domain, area, mapped.mapping()));
-            if entered.is_err() {
-                // SAFETY: As in `unmap_from_all`.
-                unsafe { domain.unmap(leave_all(areas.live().take(done), domain)) };
-                return entered;
-            }
-        }
-        Ok(())
-    }
 }
 
-/// Unmaps all areas from a domain that no device uses any more, nor ever will: should some of it
-/// stay, nobody gets at it.
-pub(crate) fn empty(domain: &Domain, areas: &Areas<Mapped>) {
+/// Unmaps all areas, or those before the first that has not entered it, from a domain that no
+/// device uses any more, or will ever use: should some of it stay, nobody gets at it.
+pub(crate) fn empty(domain: &Domain, areas: &Areas<Mapped>, missing: Option<IovaRange>) {
+    let has_entered = |(area, _): &(IovaRange, &Mapped)| {
+        missing.is_none_or(|missing| area.last() < missing.first())
+    };
     // SAFETY: As in `unmap_from_all`.
-    unsafe { domain.unmap(leave_all(areas.live(), domain)) }
+    unsafe { domain.unmap(leave_all(areas.live().take_while(has_entered), domain)) }
+}
+
+/// Reads which pages of live areas, or of parts of them, were written to by way of a domain.
+///
+/// # Errors
+///
+/// Those of [`Domain::read_dirty`].
+pub(crate) fn read_dirty(
+    domain: &Domain,
+    areas: impl Iterator<Item = IovaRange>,
+    marks: Marks,
+    window: Option<&mut Window<'_>>,
+) -> Result {
+    // SAFETY: The addresses are the caller's own, see the head of this file; and what is in a live
+    // area is mapped in every domain of the space.
+    unsafe { domain.read_dirty(areas, marks, window) }
 }
 
 /// What is to be unmapped from `domain` of these areas.
@@ -355,11 +359,43 @@ pub(crate) fn enter(domains: &Domains, entries: KVVec<Entry>) -> Result<Entered,
     Ok(Entered(entries))
 }
 
+/// Maps it into every domain, or nothing.
+///
+/// # Errors
+///
+/// As [`enter`]; `ENOMEM`.
+pub(crate) fn enter_one(domains: &Domains, area: IovaRange, mapping: Mapping) -> Result<Mapped> {
+    let mut entries = KVVec::with_capacity(1, GFP_KERNEL_ACCOUNT)?;
+    entries.push_within_capacity(Entry { area, mapping })?;
+    match enter(domains, entries) {
+        Ok(entered) => entered
+            .into_areas()
+            .next()
+            .map(|(_, mapped)| mapped)
+            .ok_or(EFAULT),
+        Err(not_entered) => Err(not_entered.error),
+    }
+}
+
+/// The content of an area that is in every domain, for there is none.
+///
+/// # Errors
+///
+/// `EBUSY`: there is one.
+pub(crate) fn record(domains: &Domains, mapping: Mapping) -> Result<Mapped> {
+    if warn_on!(!domains.list.is_empty()) {
+        return Err(EBUSY);
+    }
+    Ok(Mapped::new(mapping))
+}
+
 /// A map under way. Dropping it takes everything back.
 pub(crate) struct Fill<'a> {
     domains: &'a Domains,
     prot: Prot,
     range: IovaRange,
+    /// Where the memory begins, in what it is of.
+    start: u64,
     /// What is charged for the whole range.
     charge: Option<Charge>,
     /// What is pinned.
@@ -370,12 +406,21 @@ pub(crate) struct Fill<'a> {
 }
 
 impl<'a> Fill<'a> {
-    /// A map of `range`, charged for, that has not begun.
-    pub(crate) fn new(domains: &'a Domains, range: IovaRange, prot: Prot, charge: Charge) -> Self {
+    /// A map of `range`, charged for, that has not begun. The memory begins with byte `start` of
+    /// what it is of, and with a page, as the range does.
+    #[inline]
+    pub(crate) fn new(
+        domains: &'a Domains,
+        range: IovaRange,
+        start: u64,
+        prot: Prot,
+        charge: Charge,
+    ) -> Self {
         Self {
             domains,
             prot,
             range,
+            start,
             charge: Some(charge),
             runs: None,
             mapped: 0,
@@ -427,7 +472,8 @@ impl<'a> Fill<'a> {
         let mut this = ManuallyDrop::new(self);
         let filled = this.runs.take().zip(this.charge.take());
         let (runs, charge) = filled.ok_or(EFAULT)?;
-        Ok(Mapped::new(room.hold(Memory::new(runs, charge), this.prot)))
+        let memory = Memory::pinned(this.start, Pinned { runs, charge });
+        Ok(Mapped::new(room.hold(memory, this.prot)))
     }
 
     #[cold]

@@ -9,7 +9,10 @@ use crate::{
     iova::IovaRange,
     kapi::{
         pin::Batch,
-        run::PinnedRun,
+        run::{
+            PinnedRun,
+            Span, //
+        },
         task, //
     },
 };
@@ -28,6 +31,43 @@ use kernel::{
     warn_on, //
 };
 
+/// Some neighbouring pages, one at least, by their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PageRange {
+    first: u64,
+    last: u64,
+}
+
+impl PageRange {
+    /// The pages from number `first` to number `last`, which is no less.
+    pub(crate) fn new(first: u64, last: u64) -> Self {
+        Self { first, last }
+    }
+
+    /// All that have something of the `len` bytes, one at least, from byte `start` on.
+    #[inline]
+    pub(crate) fn of_bytes(start: u64, len: u64) -> Self {
+        let last = start.wrapping_add(len.wrapping_sub(1));
+        Self::new(start >> PAGE_SHIFT, last >> PAGE_SHIFT)
+    }
+
+    /// The number of the first page.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The number of the last page.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// How many pages there are.
+    #[inline]
+    pub(crate) fn count(&self) -> u64 {
+        self.last - self.first + 1
+    }
+}
+
 /// As many runs as fit in a page.
 const CHUNK: usize = PAGE_SIZE / size_of::<PinnedRun>();
 
@@ -44,16 +84,20 @@ pub(crate) struct Runs {
 }
 
 /// A list of chunks. Most areas have none: there is not even an empty list then, which would cost
-/// a call of the allocator.
-struct Chunks(Option<KVVec<Chunk>>);
+/// a call of the allocator, and room in every area.
+struct Chunks(Option<KBox<KVVec<Chunk>>>);
 
 impl Chunks {
+    fn new(chunks: KVVec<Chunk>) -> Result<Self> {
+        Ok(Self(Some(KBox::new(chunks, GFP_KERNEL_ACCOUNT)?)))
+    }
+
     fn all(&self) -> &[Chunk] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |chunks| chunks)
     }
 
     fn all_mut(&mut self) -> &mut [Chunk] {
-        self.0.as_deref_mut().unwrap_or_default()
+        self.0.as_mut().map_or(&mut [], |chunks| chunks)
     }
 }
 
@@ -74,7 +118,7 @@ impl Chunk {
 
 /// Chunks with room for a number of runs, which are put there one behind the other.
 struct Room {
-    chunks: KVVec<Chunk>,
+    chunks: Chunks,
     /// How many of them are full.
     full: usize,
 }
@@ -88,12 +132,13 @@ impl Room {
             let runs = KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?;
             chunks.push_within_capacity(Chunk { skipped: 0, runs })?;
         }
+        let chunks = Chunks::new(chunks)?;
         Ok(Self { chunks, full: 0 })
     }
 
     fn put(&mut self, run: PinnedRun) {
         let mut run = run;
-        while let Some(chunk) = self.chunks.get_mut(self.full) {
+        while let Some(chunk) = self.chunks.all_mut().get_mut(self.full) {
             match chunk.runs.push_within_capacity(run) {
                 Ok(()) => return,
                 Err(back) => run = back.0,
@@ -107,11 +152,11 @@ impl Room {
 
     /// What was put there; `skipped` pages come before it.
     fn into_chunks(mut self, mut skipped: u64) -> Chunks {
-        for chunk in self.chunks.iter_mut() {
+        for chunk in self.chunks.all_mut() {
             chunk.skipped = skipped;
             skipped = chunk.end();
         }
-        Chunks(Some(self.chunks))
+        self.chunks
     }
 }
 
@@ -129,7 +174,7 @@ impl Runs {
     /// # Errors
     ///
     /// `ENOMEM`; what was not appended is unpinned.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn extend(&mut self, mut batch: Batch<'_>) -> Result {
         // The runs of a batch are apart from each other: only the first can go on with another.
         let Some(first) = batch.next_run() else {
@@ -164,7 +209,10 @@ impl Runs {
                     .map_or(self.first.npages(), Chunk::end),
                 runs: KVec::with_capacity(CHUNK, GFP_KERNEL_ACCOUNT)?,
             };
-            let chunks = self.rest.0.get_or_insert_with(KVVec::new);
+            if self.rest.0.is_none() {
+                self.rest = Chunks::new(KVVec::new())?;
+            }
+            let chunks = self.rest.0.as_mut().ok_or(ENOMEM)?;
             chunks.push(chunk, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         }
         let last = self.rest.all_mut().last_mut().ok_or(ENOMEM)?;
@@ -194,7 +242,7 @@ impl Runs {
         }
         // Nothing fails from here on: there is room for every run.
         let mut number = 0;
-        for chunk in self.rest.0.take().into_iter().flatten() {
+        for chunk in self.rest.0.take().into_iter().flat_map(KBox::into_inner) {
             for run in chunk.runs {
                 number += 1;
                 if number < keep {
@@ -251,11 +299,6 @@ impl Runs {
         })
     }
 
-    /// Whether devices may write to the memory.
-    pub(crate) fn writable(&self) -> bool {
-        self.first.writable()
-    }
-
     /// The run that page number `page` is in, and how many of its pages come before that.
     fn find(&self, page: u64) -> (usize, u64) {
         // Memory may be in millions of runs: all chunks but one are passed over at once.
@@ -289,7 +332,7 @@ impl Runs {
 
     /// The parts to unmap `area` in, which it is mapped in from the start on; see [`strides`].
     pub(crate) fn strides(&self, area: IovaRange) -> impl Iterator<Item = IovaRange> + '_ {
-        strides(Some(area), |skip, look| {
+        strides(Some(area), 0, |skip, look| {
             self.after(skip).all(|(run, skipped)| look(run, skipped));
         })
     }
@@ -299,13 +342,15 @@ impl Runs {
 /// what was mapped in one call: each part ends where physical memory does not go on.
 ///
 /// `each_run` shows the runs from a page of the area on, each with how many of its pages come
-/// before, until it is told `false`.
+/// before, until it is told `false`. The area begins with byte `offset` of the first page.
 #[inline]
 pub(crate) fn strides<'a>(
     area: Option<IovaRange>,
+    offset: u64,
     each_run: impl Fn(u64, Look<'_>) + 'a,
 ) -> impl Iterator<Item = IovaRange> + 'a {
     let mut rest = area;
+    let mut offset = offset;
     let mut skip = 0;
     iter::from_fn(move || {
         let all = rest.take()?;
@@ -315,7 +360,8 @@ pub(crate) fn strides<'a>(
         }
         let npages = stride(skip, &each_run);
         skip += npages;
-        let next = all.after(npages << PAGE_SHIFT);
+        let next = all.after((npages << PAGE_SHIFT).wrapping_sub(offset));
+        offset = 0;
         rest = next.filter(|_| npages > 0);
         let Some(next) = rest else { return Some(all) };
         IovaRange::until(all.first(), next.first())
@@ -323,7 +369,36 @@ pub(crate) fn strides<'a>(
 }
 
 /// What is shown runs, each with how many of its pages come before, until it says `false`.
-type Look<'a> = &'a mut dyn FnMut(&PinnedRun, u64) -> bool;
+pub(crate) type Look<'a> = &'a mut dyn FnMut(&PinnedRun, u64) -> bool;
+
+/// Shows what of the runs that `each_run` shows makes up `area`, from byte `offset` of the first
+/// page on, to `look`: each span with its I/O address.
+///
+/// # Errors
+///
+/// Those of `look`, with which it ends.
+pub(crate) fn each_span(
+    area: IovaRange,
+    offset: u64,
+    mut look: impl FnMut(u64, Span) -> Result,
+    each_run: impl FnOnce(Look<'_>),
+) -> Result {
+    let mut rest = Some(area);
+    let mut offset = offset;
+    let mut result = Ok(());
+    each_run(&mut |run, skipped| {
+        let span = run.span().after((skipped << PAGE_SHIFT) + offset);
+        let (Some(all), Some(span)) = (rest, span) else {
+            return false;
+        };
+        offset = 0;
+        let span = span.front(all.len());
+        result = look(all.first(), span);
+        rest = all.after(span.len());
+        result.is_ok()
+    });
+    result
+}
 
 /// How many pages the stride has that begins with page number `skip`.
 #[inline(never)]

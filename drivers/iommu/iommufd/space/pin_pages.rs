@@ -2,13 +2,17 @@
 
 //! Kernel drivers that read, write and pin the memory of an address space themselves.
 //!
-//! Whatever is mapped is pinned, so a driver's pin pins nothing and costs nobody anything: it is
-//! a mark that keeps the area from being unmapped. An unmap that meets one asks all drivers to
-//! unpin what they have there, by calling them without any lock, and tries again.
+//! A driver's pin pins and charges just its pages, unless they are pinned already; it keeps the
+//! area from being unmapped. An unmap that meets one asks all drivers to unpin what they have
+//! there, by calling them without any lock, and tries again.
+//!
+//! Memory is pinned without any lock, for userspace may have to bring it. What was mapped when that
+//! began must still be there when it is given to the driver; else it begins again.
 
 use super::{
     Attempt,
-    IoPagetable, //
+    IoPagetable,
+    Space, //
 };
 use crate::{
     iova::IovaRange,
@@ -18,28 +22,33 @@ use crate::{
             Listener,
             PageSlots, //
         },
+        hw_queue::OnePiece,
         task,
         trace::Unmapped, //
     },
     space::{
-        areas::Areas,
-        mapped::Mapped,
         mapping::Mapping,
+        pages::Runs,
+        part::{
+            Part,
+            SharedRoom, //
+        },
+        pinning::Source,
         pins::{
             Pins,
             SparePin, //
-        }, //
+        },
     }, //
 };
 use kernel::{
     alloc::flags::__GFP_NOWARN,
-    page::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
-    },
+    page::PAGE_SIZE,
     prelude::*,
     rbtree::RBTreeNodeReservation,
-    sync::Arc,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
     types::ScopeGuard,
     warn_on, //
 };
@@ -52,37 +61,17 @@ const TRIES: u32 = 100;
 /// At most so many bytes are copied before others get their turn.
 const COPY: u64 = 64 << 10;
 
-/// Shows the areas that make up `range` to `look`, each with its content and what `range` has of
-/// it, in order.
-///
-/// # Errors
-///
-/// `ENOENT`: there is a hole; and those of `look`. Whichever comes first.
-fn each_area(
-    areas: &Areas<Mapped>,
-    range: IovaRange,
-    mut look: impl FnMut(IovaRange, &Mapping, IovaRange) -> Result,
-) -> Result {
-    let mut rest = Some(range);
-    while let Some(todo) = rest {
-        let (area, mapped) = areas.live_at(todo.first()).ok_or(ENOENT)?;
-        let part = area.intersection(&todo).ok_or(ENOENT)?;
-        if areas.is_being_unmapped(part) {
-            return Err(ENOENT);
-        }
-        look(area, mapped.mapping(), part)?;
-        rest = todo.behind(part.last());
-    }
-    Ok(())
-}
-
-/// All of the pages that `part` has something of.
-fn whole_pages(part: IovaRange) -> Option<IovaRange> {
-    IovaRange::new(part.first() & !(PAGE - 1), part.last() | (PAGE - 1))
+/// All of the pages that `part` of `area` has something of, as far as the area goes: it begins with
+/// a page of the memory.
+fn whole_pages(area: IovaRange, part: IovaRange) -> Option<IovaRange> {
+    let len = part.len().checked_next_multiple_of(PAGE)?;
+    IovaRange::with_len(part.first(), len)
+        .ok()?
+        .intersection(&area)
 }
 
 /// Whether a driver may have `part` of an area.
-fn check(pins: &Pins, mapping: &Mapping, part: IovaRange, write: bool) -> Result {
+fn check(pins: &Pins<Part>, mapping: &Mapping, part: IovaRange, write: bool) -> Result {
     let prot = mapping.prot();
     match if write { prot.write } else { prot.read } {
         _ if pins.is_closed(part) || mapping.device().is_some() => Err(EINVAL),
@@ -91,21 +80,103 @@ fn check(pins: &Pins, mapping: &Mapping, part: IovaRange, write: bool) -> Result
     }
 }
 
+/// What was pinned for a driver, which does not have it yet. Dropping it unpins.
+pub(crate) struct NewPins(KVVec<NewPin>);
+
+/// Some of an area.
+struct NewPin {
+    area: IovaRange,
+    pages: IovaRange,
+    part: Part,
+    spare: SparePin<Part>,
+}
+
+impl NewPins {
+    /// Where they are, if each page comes right behind the one before it.
+    pub(super) fn in_one_piece(&self) -> Option<OnePiece> {
+        let mut piece = OnePiece::default();
+        let mut pins = self.0.iter();
+        pins.all(|pin| pin.part.goes_on_with(&mut piece))
+            .then_some(piece)
+    }
+}
+
+/// Which pins of a space.
+type Which = fn(&mut Space) -> &mut Pins<Part>;
+
+impl Space {
+    /// What `range` has of its first area, whose memory can be shared from here on.
+    fn first_to_pin(
+        &mut self,
+        range: IovaRange,
+        write: bool,
+        room: SharedRoom,
+        spare: SparePin<Part>,
+    ) -> Result<NewPin> {
+        let (area, mapping, part) = self.first_part(range)?;
+        let pages = whole_pages(area, part).ok_or(EINVAL)?;
+        check(&self.pins, mapping, pages, write)?;
+        if self.areas.is_being_unmapped(pages) {
+            return Err(ENOENT);
+        }
+        if !mapping.is_page(part.first() - area.first()) {
+            return Err(EINVAL);
+        }
+        self.share(area, room);
+        Ok(NewPin {
+            area,
+            pages,
+            part: self.part_at(area, pages).ok_or(ENOENT)?,
+            spare,
+        })
+    }
+
+    /// The first of the areas that make up `range`, with its content, and what `range` has of it.
+    fn first_part(&self, range: IovaRange) -> Result<(IovaRange, &Mapping, IovaRange)> {
+        let (area, mapped) = self.areas.live_at(range.first()).ok_or(ENOENT)?;
+        let part = area.intersection(&range).ok_or(ENOENT)?;
+        if self.areas.is_being_unmapped(part) {
+            return Err(ENOENT);
+        }
+        Ok((area, mapped.mapping(), part))
+    }
+
+    /// What is mapped as `pages` of `area`, if that is shared.
+    fn part_at(&self, area: IovaRange, pages: IovaRange) -> Option<Part> {
+        let (there, mapped) = self.areas.live_at(area.first())?;
+        let whole = mapped.mapping().part().filter(|_| there == area)?;
+        Some(whole.again(pages.first() - area.first(), pages.len()))
+    }
+
+    /// Whether what was pinned is what is still mapped there.
+    fn has(&self, pin: &NewPin) -> bool {
+        let part = self.part_at(pin.area, pin.pages);
+        part.is_some_and(|part| part.is(&pin.part))
+            && !self.areas.is_being_unmapped(pin.pages)
+            && !self.pins.is_closed(pin.pages)
+    }
+}
+
 impl IoPagetable {
-    /// Lets a driver know of unmaps.
+    /// Lets a driver know of unmaps; `pins` if it will pin pages, and not just read and write.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
-    pub(crate) fn add_listener(&self, id: u32, listener: Arc<Listener>) -> Result {
+    /// `EADDRINUSE`: something is mapped that is not made of whole pages. `ENOMEM`, `EINTR`.
+    pub(crate) fn add_listener(&self, id: u32, listener: Arc<Listener>, pins: bool) -> Result {
         let room = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        if pins {
+            self.add_pinner()?;
+        }
         let mut space = self.space.lock();
-        space.listeners.insert(room.into_node(id, listener));
+        let displaced = space.listeners.insert(room.into_node(id, listener));
+        // Nobody else has the id.
+        warn_on!(displaced.is_some());
         Ok(())
     }
 
     /// Undoes [`Self::add_listener`]. Another one of that id stays.
-    pub(crate) fn remove_listener(&self, id: u32, listener: &Arc<Listener>) {
+    pub(crate) fn remove_listener(&self, id: u32, listener: &Arc<Listener>, pins: bool) {
         let mut space = self.space.lock();
         let found = space.listeners.get(&id);
         let is_it = found.is_some_and(|found| Arc::ptr_eq(found, listener));
@@ -113,89 +184,187 @@ impl IoPagetable {
         drop(space);
         // If it was the last reference, it goes here, after the lock.
         drop(removed);
+        if pins && is_it {
+            self.remove_pinner();
+        }
     }
 
-    /// Pins the pages that `range` has something of, and lists them in `slots`; `write` if the
-    /// driver will write to them.
+    /// Sees to it that all that is mapped is made of whole pages, until [`Self::remove_pinner`].
+    ///
+    /// # Errors
+    ///
+    /// `EADDRINUSE`: not all is. `EINTR`.
+    pub(super) fn add_pinner(&self) -> Result {
+        // No map is under way.
+        let _domains = self.domains.write_killable()?;
+        self.check_alignment(PAGE)?;
+        self.pinners.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Undoes [`Self::add_pinner`].
+    pub(super) fn remove_pinner(&self) {
+        self.pinners.fetch_sub(1, Relaxed);
+    }
+
+    /// Pins the pages that `range` has something of, for a driver that has said that it will;
+    /// `write` if it will write to them.
     ///
     /// # Errors
     ///
     /// * `EINVAL`: it does not begin with a page, is being unmapped, or a device's own.
     /// * `EPERM`: not mapped for that.
-    /// * `ENOENT`: there is a hole. `ENOMEM`.
-    pub(crate) fn pin(&self, range: IovaRange, mut slots: PageSlots<'_>, write: bool) -> Result {
-        // Userspace decides how many areas there are.
-        let mut spares = KVVec::new();
-        let mut needed = 1;
-        loop {
-            while spares.len() < needed {
-                spares.push(SparePin::new()?, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-            }
-            let mut space = self.space.lock();
-            let space = &mut *space;
-            needed = 0;
-            each_area(&space.areas, range, |_, mapping, part| {
-                if part.first() % PAGE != 0 {
-                    return Err(EINVAL);
-                }
-                needed += 1;
-                check(&space.pins, mapping, part, write)
-            })?;
-            if needed <= spares.len() {
-                return each_area(&space.areas, range, |area, mapping, part| {
-                    // Neither fails: the areas were looked at, and counted, under this lock.
-                    let some = whole_pages(part).zip(spares.pop());
-                    warn_on!(some.is_none());
-                    let (pages, spare) = some.ok_or(EINVAL)?;
-                    space.pins.add(pages, spare);
-                    let skip = (part.first() - area.first()) >> PAGE_SHIFT;
-                    mapping.list_pages(skip, pages, &mut slots);
-                    Ok(())
-                });
-            }
+    /// * `ENOENT`: there is a hole. `ENOMEM`, `EINTR`; and if they are not pinned yet, those of
+    ///   [`Part::pin`].
+    pub(crate) fn pin(&self, range: IovaRange, write: bool) -> Result<NewPins> {
+        let mut new = KVVec::new();
+        let mut rest = Some(range);
+        while let Some(todo) = rest {
+            task::resched_killable()?;
+            let (room, spare) = (SharedRoom::new(&self.totals)?, SparePin::new()?);
+            // As with copies, see `parts`.
+            let domains = self.domains.read_killable()?;
+            let pin = self.space.lock().first_to_pin(todo, write, room, spare)?;
+            drop(domains);
+            rest = todo.behind(pin.area.last());
+            // Userspace decides how many areas there are.
+            new.push(pin, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         }
+        for pin in new.iter_mut() {
+            pin.part.pin()?;
+        }
+        Ok(NewPins(new))
     }
 
-    /// Undoes a [`Self::pin`] of the same range.
-    pub(crate) fn unpin(&self, range: IovaRange) {
+    /// Gives a driver what was pinned, and lists the pages in `slots`. `None` if something else is
+    /// mapped there by now: it is to be pinned again.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn keep(&self, new: NewPins, slots: &mut PageSlots<'_>) -> Result<Option<()>> {
+        self.keep_as(new, |space| &mut space.pins, |part| part.list_pages(slots))
+    }
+
+    /// As [`Self::keep`], but nobody can be asked to unpin them.
+    pub(super) fn keep_locked(&self, new: NewPins) -> Result<Option<()>> {
+        self.keep_as(new, |space| &mut space.locked, |_| ())
+    }
+
+    fn keep_as(
+        &self,
+        new: NewPins,
+        which: Which,
+        mut look: impl FnMut(&Part),
+    ) -> Result<Option<()>> {
+        let flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+        // To be dropped without the lock.
+        let mut unneeded = KVVec::with_capacity(new.0.len(), flags)?;
         let mut space = self.space.lock();
-        let space = &mut *space;
+        if !new.0.iter().all(|pin| space.has(pin)) {
+            drop(space);
+            drop(new);
+            return Ok(None);
+        }
+        for pin in new.0 {
+            look(&pin.part);
+            let held = pin.part.held();
+            if let Some(part) = which(&mut space).add(pin.pages, pin.part, held, pin.spare) {
+                warn_on!(unneeded.push_within_capacity(part).is_err());
+            }
+        }
+        drop(space);
+        Ok(Some(()))
+    }
+
+    /// Undoes a [`Self::pin`] of the same range that was kept.
+    pub(crate) fn unpin(&self, range: IovaRange) {
+        self.unpin_as(range, |space| &mut space.pins);
+    }
+
+    /// Undoes a [`Self::pin`] that was kept by [`Self::keep_locked`].
+    pub(super) fn unpin_locked(&self, range: IovaRange) {
+        self.unpin_as(range, |space| &mut space.locked);
+    }
+
+    fn unpin_as(&self, range: IovaRange, which: Which) {
         let mut were_pinned = true;
-        let all = each_area(&space.areas, range, |_, _, part| {
-            let pages = whole_pages(part).ok_or(EINVAL)?;
-            were_pinned &= space.pins.remove(pages);
-            Ok(())
-        });
+        let mut rest = Some(range);
+        while let Some(todo) = rest {
+            let mut space = self.space.lock();
+            let found = space.first_part(todo);
+            let found = found.map(|(area, _, part)| (area, whole_pages(area, part)));
+            let Ok((area, Some(pages))) = found else {
+                were_pinned = false;
+                break;
+            };
+            let removed = which(&mut space).remove(pages);
+            drop(space);
+            were_pinned &= removed.is_some();
+            // Unpins, without the lock.
+            drop(removed);
+            rest = todo.behind(area.last());
+        }
         // The driver has never pinned that.
-        warn_on!(all.is_err() || !were_pinned);
+        warn_on!(!were_pinned);
     }
 
     /// Copies between `buffer` and the memory that is mapped in `range`, which is as long.
     ///
     /// # Errors
     ///
-    /// As [`Self::pin`], at any address.
+    /// * `EINVAL`: some of it is being unmapped, or a device's own.
+    /// * `EPERM`: not mapped for that. `ENOENT`: there is a hole.
+    /// * If it is not pinned, those of [`Source::pin_shortly`]. Something may have been copied
+    ///   then.
+    ///
+    /// [`Source::pin_shortly`]: crate::space::pinning::Source::pin_shortly
     pub(crate) fn copy(&self, range: IovaRange, mut buffer: Buffer<'_>) -> Result {
+        // First of all, all of it: what fails should not have been done by half.
+        let space = self.space.lock();
         let mut rest = Some(range);
         while let Some(todo) = rest {
-            let next = IovaRange::with_len(todo.first(), COPY).ok();
-            let now = next
-                .and_then(|next| next.intersection(&todo))
-                .unwrap_or(todo);
-            // First of all, all of it: what fails should not have been done by half.
-            let unchecked = if todo == range { range } else { now };
-            let space = self.space.lock();
-            each_area(&space.areas, unchecked, |_, mapping, part| {
-                check(&space.pins, mapping, part, buffer.is_to_memory())
-            })?;
-            each_area(&space.areas, now, |area, mapping, part| {
-                mapping.copy(part.first() - area.first(), part.len(), &mut buffer)
-            })?;
-            drop(space);
+            let (_, mapping, part) = space.first_part(todo)?;
+            check(&space.pins, mapping, part, buffer.is_to_memory())?;
+            rest = todo.behind(part.last());
+        }
+        drop(space);
+        let mut rest = Some(range);
+        while let Some(todo) = rest {
+            let last = self.copy_some(todo, &mut buffer)?;
             task::resched();
-            rest = todo.behind(now.last());
+            rest = todo.behind(last);
         }
         Ok(())
+    }
+
+    /// Copies what is first in `range`, of one area, and says up to where.
+    fn copy_some(&self, range: IovaRange, buffer: &mut Buffer<'_>) -> Result<u64> {
+        let some = IovaRange::with_len(range.first(), COPY);
+        let range = some
+            .ok()
+            .and_then(|some| some.intersection(&range))
+            .unwrap_or(range);
+        let mut pinned: Option<(Source, Runs)> = None;
+        loop {
+            let space = self.space.lock();
+            let (area, mapping, part) = space.first_part(range)?;
+            check(&space.pins, mapping, part, buffer.is_to_memory())?;
+            let (skip, len) = (part.first() - area.first(), part.len());
+            if mapping.is_pinned() {
+                mapping.copy(skip, len, buffer)?;
+                return Ok(part.last());
+            }
+            let source = mapping.source(skip, len, buffer.is_to_memory())?;
+            if let Some((_, runs)) = pinned.as_ref().filter(|(other, _)| source.is(other)) {
+                mapping.copy_with(runs, skip, len, buffer)?;
+                return Ok(part.last());
+            }
+            drop(space);
+            task::resched_killable()?;
+            let runs = source.pin_shortly()?;
+            pinned = Some((source, runs));
+        }
     }
 
     /// Unmaps `range`, of which drivers have pinned something in `area`.

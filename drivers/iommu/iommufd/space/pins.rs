@@ -2,10 +2,13 @@
 
 //! What of an address space kernel drivers have pinned for themselves, and where they may not.
 //!
-//! Pure bookkeeping: the memory is pinned as long as it is mapped. What is in here keeps it from
-//! being unmapped.
+//! Pure bookkeeping: what is in here keeps memory from being unmapped, and what is kept with it
+//! keeps it pinned.
 
-use crate::iova::IovaRange;
+use crate::{
+    iova::IovaRange,
+    space::pinning::Held, //
+};
 use kernel::{
     prelude::*,
     rbtree::{
@@ -22,16 +25,25 @@ const CLOSED: usize = 8;
 type Key = (u64, u64);
 
 /// Ranges that are pinned, each within one area, and ranges that are closed to new pins.
-pub(crate) struct Pins {
-    /// How many times each is pinned.
-    counts: RBTree<Key, u64>,
+pub(crate) struct Pins<T> {
+    tree: RBTree<Key, Pin<T>>,
+    /// What all of them together keep pinned.
+    held: Held,
     closed: [Option<IovaRange>; CLOSED],
 }
 
-/// Memory for a pin, allocated before any lock is taken.
-pub(crate) struct SparePin(RBTreeNodeReservation<Key, u64>);
+struct Pin<T> {
+    /// How many times the range is pinned.
+    count: u64,
+    /// What keeps it so, and how much that is.
+    content: T,
+    held: Held,
+}
 
-impl SparePin {
+/// Memory for a pin, allocated before any lock is taken.
+pub(crate) struct SparePin<T>(RBTreeNodeReservation<Key, Pin<T>>);
+
+impl<T> SparePin<T> {
     /// # Errors
     ///
     /// `ENOMEM`.
@@ -44,42 +56,64 @@ impl SparePin {
 #[must_use]
 pub(crate) struct Closed(usize);
 
-impl Pins {
+fn key(range: IovaRange) -> Key {
+    (range.first(), range.last())
+}
+
+impl<T> Pins<T> {
     /// No pins.
     pub(crate) fn new() -> Self {
         Self {
-            counts: RBTree::new(),
+            tree: RBTree::new(),
+            held: Held::default(),
             closed: [None; CLOSED],
         }
     }
 
-    /// Pins `range` once more.
-    pub(crate) fn add(&mut self, range: IovaRange, spare: SparePin) {
-        let key = (range.first(), range.last());
-        match self.counts.get_mut(&key) {
-            Some(count) => *count = count.saturating_add(1),
-            None => {
-                self.counts.insert(spare.0.into_node(key, 1));
-            }
-        }
+    /// What they keep pinned.
+    pub(crate) fn held(&self) -> Held {
+        self.held
     }
 
-    /// Undoes one [`Self::add`] of exactly this range; `false` if there was none.
-    pub(crate) fn remove(&mut self, range: IovaRange) -> bool {
-        let key = (range.first(), range.last());
-        let Some(count) = self.counts.get_mut(&key) else {
-            return false;
-        };
-        *count -= 1;
-        if *count == 0 {
-            self.counts.remove_node(&key);
+    /// Pins `range` once more, which `content` keeps pinned, and that is `held`. Returns it if it
+    /// is not needed, because another one does that already.
+    pub(crate) fn add(
+        &mut self,
+        range: IovaRange,
+        content: T,
+        held: Held,
+        spare: SparePin<T>,
+    ) -> Option<T> {
+        if let Some(pin) = self.tree.get_mut(&key(range)) {
+            pin.count = pin.count.saturating_add(1);
+            return Some(content);
         }
-        true
+        let pin = Pin {
+            count: 1,
+            content,
+            held,
+        };
+        self.held.add(held);
+        self.tree.insert(spare.0.into_node(key(range), pin));
+        None
+    }
+
+    /// Undoes one [`Self::add`] of exactly this range; `None` if there was none. Returns what kept
+    /// the range pinned if that was the last.
+    pub(crate) fn remove(&mut self, range: IovaRange) -> Option<Option<T>> {
+        let pin = self.tree.get_mut(&key(range))?;
+        pin.count -= 1;
+        if pin.count > 0 {
+            return Some(None);
+        }
+        let pin = self.tree.remove(&key(range))?;
+        self.held.subtract(pin.held);
+        Some(Some(pin.content))
     }
 
     /// The first address at or behind that of `range` where a pin begins, if that is in `range`.
     pub(crate) fn first_in(&self, range: IovaRange) -> Option<u64> {
-        let next = self.counts.cursor_lower_bound(&(range.first(), 0))?;
+        let next = self.tree.cursor_lower_bound(&(range.first(), 0))?;
         let (first, _) = *next.current().0;
         (first <= range.last()).then_some(first)
     }
@@ -116,9 +150,17 @@ mod tests {
     #[test]
     fn counted() -> Result {
         let mut pins = Pins::new();
-        for (first, last) in [(10, 19), (10, 19), (10, 14), (30, 39)] {
-            pins.add(range(first, last)?, SparePin::new()?);
+        for (first, last, is_new) in [
+            (10, 19, true),
+            (10, 19, false),
+            (10, 14, true),
+            (30, 39, true),
+        ] {
+            let spare = SparePin::new()?;
+            let back = pins.add(range(first, last)?, first, Held::new(1, true), spare);
+            assert_eq!(back.is_none(), is_new);
         }
+        assert_eq!((pins.held().pinned, pins.held().charged), (3, 3));
         for (first, last, found) in [
             (0, 99, Some(10)),
             (0, 9, None),
@@ -128,19 +170,20 @@ mod tests {
         ] {
             assert_eq!(pins.first_in(range(first, last)?), found);
         }
-        assert!(!pins.remove(range(10, 18)?));
-        assert!(pins.remove(range(10, 14)?));
-        assert!(!pins.remove(range(10, 14)?));
-        assert!(pins.remove(range(10, 19)?));
+        assert_eq!(pins.remove(range(10, 18)?), None);
+        assert_eq!(pins.remove(range(10, 14)?), Some(Some(10)));
+        assert_eq!(pins.remove(range(10, 14)?), None);
+        assert_eq!(pins.remove(range(10, 19)?), Some(None));
         assert_eq!(pins.first_in(range(0, 29)?), Some(10));
-        assert!(pins.remove(range(10, 19)?));
+        assert_eq!(pins.remove(range(10, 19)?), Some(Some(10)));
         assert_eq!(pins.first_in(range(0, 29)?), None);
+        assert_eq!(pins.held().pinned, 1);
         Ok(())
     }
 
     #[test]
     fn closed() -> Result {
-        let mut pins = Pins::new();
+        let mut pins = Pins::<()>::new();
         let closed = pins.close(range(10, 19)?).ok_or(EINVAL)?;
         let same = pins.close(range(10, 19)?).ok_or(EINVAL)?;
         assert!(pins.is_closed(range(0, 10)?) && !pins.is_closed(range(20, 29)?));

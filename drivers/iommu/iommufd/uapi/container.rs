@@ -22,7 +22,7 @@ use crate::{
         context::Context,
         ioas::Ioas, //
     },
-    space::Source,
+    space::MapSource,
     uapi::structs::*, //
 };
 use core::mem::{
@@ -48,6 +48,9 @@ const UNMAP_DMA: u32 = nr(14);
 
 /// No program has anything below this address, and no extension a number above.
 const SMALLEST_POINTER: usize = PAGE_SIZE;
+
+/// Where the ranges are, behind the two that come before.
+const RANGES_OFFSET: u32 = (size_of::<VfioInfo>() + size_of::<CapDmaAvail>()) as u32;
 
 /// Whether a call with a number of `<linux/iommu.h>` is one of a container.
 pub(crate) fn is_for_container(cmd: u32, arg: usize) -> bool {
@@ -110,13 +113,15 @@ fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
         return Err(EINVAL);
     }
     let ioas = ctx.container.ioas()?;
-    if cmd.flags & VfioMap::ACCESS == 0 {
+    // Without a device, an address space takes any bytes; a container does not.
+    let in_pages = (cmd.vaddr | cmd.iova | cmd.size) % PAGE_SIZE as u64 == 0;
+    if cmd.flags & VfioMap::ACCESS == 0 || !in_pages {
         return Err(EINVAL);
     }
     cmd.vaddr.checked_add(cmd.size).ok_or(EOVERFLOW)?;
     let wanted = Map {
         ioas_id: ioas.id(),
-        source: Source::User(cmd.vaddr),
+        source: MapSource::Process(cmd.vaddr),
         length: cmd.size,
         iova: Some(cmd.iova),
         prot: cmd.prot(),
@@ -149,7 +154,8 @@ fn unmap_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
     user::write_u64(arg, SIZE, cmd.size)?;
     let all = cmd.flags & VFIO_DMA_UNMAP_FLAG_ALL != 0;
     if !all && !ioas.iopt.large_pages()? {
-        // This is type1 without v2.
+        // This is type1 without v2. Charges are cut, too.
+        let _charges = ctx.hold_charges()?;
         ioas.iopt.cut_at_ends(range)?;
     }
     // What was unmapped is said in any case, even if it was nothing.
@@ -191,17 +197,28 @@ fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
     Ok(0)
 }
 
-/// The chain of capabilities: how many mappings there may be, and where.
+/// The chain of capabilities: how many mappings there may be, and where. All addresses are no
+/// limit, and left out, as by type1 without a domain: programs add 1 to the end of a range.
 fn capabilities(ioas: &Ioas) -> Result<KVec<u8>> {
     let ranges = ioas.iopt.usable_ranges()?;
+    let is_limited = ranges.as_slice() != [IovaRange::ALL];
+    let mut chain = KVec::new();
     let avail = CapDmaAvail {
         id: VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL as u16,
         version: 1,
-        next: (size_of::<VfioInfo>() + size_of::<CapDmaAvail>()) as u32,
+        next: if is_limited { RANGES_OFFSET } else { 0 },
         // Memory is what limits them.
         avail: u32::MAX,
         pad: 0,
     };
+    chain.extend_from_slice(avail.as_bytes(), GFP_KERNEL)?;
+    if is_limited {
+        add_ranges(&mut chain, ranges)?;
+    }
+    Ok(chain)
+}
+
+fn add_ranges(chain: &mut KVec<u8>, ranges: KVec<IovaRange>) -> Result {
     let head = CapIovaRange {
         id: VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE as u16,
         version: 1,
@@ -209,8 +226,6 @@ fn capabilities(ioas: &Ioas) -> Result<KVec<u8>> {
         nr_iovas: u32::try_from(ranges.len()).map_err(|_| EOVERFLOW)?,
         reserved: 0,
     };
-    let mut chain = KVec::new();
-    chain.extend_from_slice(avail.as_bytes(), GFP_KERNEL)?;
     chain.extend_from_slice(head.as_bytes(), GFP_KERNEL)?;
     for range in ranges {
         let range = CapRange {
@@ -219,5 +234,5 @@ fn capabilities(ioas: &Ioas) -> Result<KVec<u8>> {
         };
         chain.extend_from_slice(range.as_bytes(), GFP_KERNEL)?;
     }
-    Ok(chain)
+    Ok(())
 }

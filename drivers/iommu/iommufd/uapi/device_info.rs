@@ -37,7 +37,7 @@ pub(crate) fn get_info(ctx: &Context, arg: UserPtr) -> Result<isize> {
         .with_device(&idev, |dev, attached| match attached {
             Some(there) => Abilities::of(dev, there.domain(), there.ioas().iopt.usable_ranges()?),
             None => {
-                let domain = Domain::new(dev, 0)?;
+                let domain = Domain::new(dev, 0, None)?;
                 let ranges = own_ranges(dev, &domain)?;
                 Abilities::of(dev, &domain, ranges)
             }

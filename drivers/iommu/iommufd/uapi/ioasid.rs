@@ -15,8 +15,9 @@ use crate::{
         table::Object, //
     },
     space::{
+        Bars,
         MapRequest,
-        Source, //
+        MapSource, //
     }, //
 };
 use core::mem::offset_of;
@@ -50,7 +51,7 @@ pub(crate) fn alloc(ctx: &Context, arg: UserPtr) -> Result<isize> {
     let enforce_snoop = cmd.flags & IOMMU_IOASID_ENFORCE_SNOOP != 0;
     let id = ctx.objects.reserve_id()?;
     let number = id.number();
-    let ioas = Ioas::new(number, window, enforce_snoop)?;
+    let ioas = Ioas::new(number, window, enforce_snoop, ctx.objects.totals())?;
     id.give_to(Object::Ioas(ioas), None);
     ctx.container.note_ioasids();
     Ok(number as isize)
@@ -96,9 +97,11 @@ pub(crate) fn map_dma(ctx: &Context, arg: UserPtr) -> Result<isize> {
         return Err(EINVAL);
     }
     let request = MapRequest {
-        source: Source::User(map.vaddr),
+        source: MapSource::Process(map.vaddr),
         prot: map.prot(),
         accounting: ctx.accounting(),
+        // As with type1v2.
+        bars: Bars::Mapped,
     };
     trace::map(ioas.id(), map.iova, map.size, || {
         ioas.iopt.map(range, &request)

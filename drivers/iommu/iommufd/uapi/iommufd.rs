@@ -17,23 +17,35 @@ use crate::{
 use core::mem::size_of;
 use kernel::{
     prelude::*,
+    sync::ArcBorrow,
     uaccess::UserPtr, //
 };
 use structs::*;
 use zerocopy::Immutable;
 
 mod absent;
+mod dirty;
+mod fault;
 mod hwpt;
 mod ioas;
 pub(super) mod map;
+mod nested;
 mod option;
 mod process;
 mod structs;
+mod veventq;
+mod viommu;
 
 /// A call: its argument, and what it does.
 trait Command: Sized32 + Immutable {
     /// Does it, and answers; what comes after the answer cannot fail.
     fn run(self, ctx: &Context, reply: &Reply) -> Result;
+}
+
+/// A call that opens a file, which keeps the context.
+trait OpenCommand: Sized32 + Immutable {
+    /// As [`Command::run`].
+    fn run(self, ctx: ArcBorrow<'_, Context>, reply: &Reply) -> Result;
 }
 
 /// Where the answer goes: over the argument, as far as userspace knows it.
@@ -48,7 +60,7 @@ impl Reply {
     /// # Errors
     ///
     /// `EFAULT`.
-    fn write<T: Command>(&self, answer: &T) -> Result {
+    fn write<T: Sized32 + Immutable>(&self, answer: &T) -> Result {
         let bytes = answer.as_bytes();
         let known = bytes.get(..self.size).unwrap_or(bytes);
         user::write_bytes(self.arg, 0, known)
@@ -70,6 +82,18 @@ impl Reply {
 }
 
 fn serve<T: Command>(ctx: &Context, arg: UserPtr) -> Result<isize> {
+    serve_with(arg, |cmd: T, reply| cmd.run(ctx, reply))
+}
+
+fn serve_open<T: OpenCommand>(ctx: ArcBorrow<'_, Context>, arg: UserPtr) -> Result<isize> {
+    serve_with(arg, |cmd: T, reply| cmd.run(ctx, reply))
+}
+
+#[inline(always)]
+fn serve_with<T: Sized32 + Immutable>(
+    arg: UserPtr,
+    run: impl FnOnce(T, &Reply) -> Result,
+) -> Result<isize> {
     let cmd: T = if T::MIN_SIZE == size_of::<T>() {
         user::read_whole(arg)?
     } else {
@@ -79,7 +103,7 @@ fn serve<T: Command>(ctx: &Context, arg: UserPtr) -> Result<isize> {
         arg,
         size: cmd.argsz() as usize,
     };
-    cmd.run(ctx, &reply)?;
+    run(cmd, &reply)?;
     Ok(0)
 }
 
@@ -88,30 +112,32 @@ fn serve<T: Command>(ctx: &Context, arg: UserPtr) -> Result<isize> {
 /// # Errors
 ///
 /// Those of the call.
-pub(super) fn ioctl(ctx: &Context, cmd: u32, arg: UserPtr) -> Option<Result<isize>> {
+pub(super) fn ioctl(ctx: ArcBorrow<'_, Context>, cmd: u32, arg: UserPtr) -> Option<Result<isize>> {
+    // What most calls need of it.
+    let this = &*ctx;
     Some(match cmd {
-        Destroy::NR => serve::<Destroy>(ctx, arg),
-        IoasAlloc::NR => serve::<IoasAlloc>(ctx, arg),
-        IoasAllowIovas::NR => serve::<IoasAllowIovas>(ctx, arg),
-        IoasCopy::NR => serve::<IoasCopy>(ctx, arg),
-        IoasIovaRanges::NR => serve::<IoasIovaRanges>(ctx, arg),
-        IoasMap::NR => serve::<IoasMap>(ctx, arg),
-        IoasUnmap::NR => serve::<IoasUnmap>(ctx, arg),
-        GetOption::NR => serve::<GetOption>(ctx, arg),
-        VfioIoas::NR => serve::<VfioIoas>(ctx, arg),
-        HwptAlloc::NR => serve::<HwptAlloc>(ctx, arg),
-        HwInfo::NR => serve::<HwInfo>(ctx, arg),
-        HwptSetDirtyTracking::NR => serve::<HwptSetDirtyTracking>(ctx, arg),
-        HwptGetDirtyBitmap::NR => serve::<HwptGetDirtyBitmap>(ctx, arg),
-        HwptInvalidate::NR => serve::<HwptInvalidate>(ctx, arg),
-        FaultAlloc::NR => serve::<FaultAlloc>(ctx, arg),
-        IoasMapFile::NR => serve::<IoasMapFile>(ctx, arg),
-        ViommuAlloc::NR => serve::<ViommuAlloc>(ctx, arg),
-        VdeviceAlloc::NR => serve::<VdeviceAlloc>(ctx, arg),
-        IoasChangeProcess::NR => serve::<IoasChangeProcess>(ctx, arg),
-        VeventqAlloc::NR => serve::<VeventqAlloc>(ctx, arg),
-        HwQueueAlloc::NR => serve::<HwQueueAlloc>(ctx, arg),
-        IoasNoiommuGetPa::NR => serve::<IoasNoiommuGetPa>(ctx, arg),
+        Destroy::NR => serve::<Destroy>(this, arg),
+        IoasAlloc::NR => serve::<IoasAlloc>(this, arg),
+        IoasAllowIovas::NR => serve::<IoasAllowIovas>(this, arg),
+        IoasCopy::NR => serve::<IoasCopy>(this, arg),
+        IoasIovaRanges::NR => serve::<IoasIovaRanges>(this, arg),
+        IoasMap::NR => serve::<IoasMap>(this, arg),
+        IoasUnmap::NR => serve::<IoasUnmap>(this, arg),
+        GetOption::NR => serve::<GetOption>(this, arg),
+        VfioIoas::NR => serve::<VfioIoas>(this, arg),
+        HwptAlloc::NR => serve::<HwptAlloc>(this, arg),
+        HwInfo::NR => serve::<HwInfo>(this, arg),
+        HwptSetDirtyTracking::NR => serve::<HwptSetDirtyTracking>(this, arg),
+        HwptGetDirtyBitmap::NR => serve::<HwptGetDirtyBitmap>(this, arg),
+        HwptInvalidate::NR => serve::<HwptInvalidate>(this, arg),
+        FaultAlloc::NR => serve_open::<FaultAlloc>(ctx, arg),
+        IoasMapFile::NR => serve::<IoasMapFile>(this, arg),
+        ViommuAlloc::NR => serve::<ViommuAlloc>(this, arg),
+        VdeviceAlloc::NR => serve::<VdeviceAlloc>(this, arg),
+        IoasChangeProcess::NR => serve::<IoasChangeProcess>(this, arg),
+        VeventqAlloc::NR => serve_open::<VeventqAlloc>(ctx, arg),
+        HwQueueAlloc::NR => serve::<HwQueueAlloc>(this, arg),
+        IoasNoiommuGetPa::NR => serve::<IoasNoiommuGetPa>(this, arg),
         _ => return None,
     })
 }

@@ -8,7 +8,10 @@ use super::{
     Reply, //
 };
 use crate::{
-    kapi::user,
+    kapi::{
+        user,
+        user_data::UserData, //
+    },
     objects::{
         context::Context,
         group::Idev,
@@ -16,7 +19,10 @@ use crate::{
             Ioas,
             IoasUser, //
         },
-        table::Object, //
+        table::{
+            HwptUses,
+            Object, //
+        }, //
     },
     space::{
         attach::NewHwpt,
@@ -38,15 +44,25 @@ impl HwptAlloc {
     ///
     /// `EOPNOTSUPP`: what is asked for is unknown, contradictory, or not served.
     fn check_for_paging(&self) -> Result {
-        const PASSED_ON: u32 = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID;
+        const PASSED_ON: u32 =
+            IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID;
         let nest_with_faults = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_NEST_PARENT;
         if self.flags & !(PASSED_ON | IOMMU_HWPT_FAULT_ID_VALID) != 0
             || self.flags & nest_with_faults == nest_with_faults
-            || self.data_len != 0
         {
             return Err(EOPNOTSUPP);
         }
         Ok(())
+    }
+
+    /// What is for the IOMMU driver to understand.
+    pub(super) fn data(&self) -> UserData {
+        UserData {
+            kind: self.data_type,
+            // CAST: User addresses fit; what does not is no address, and found to be none.
+            at: UserPtr::from_addr(self.data_uptr as usize),
+            len: self.data_len,
+        }
     }
 
     /// Makes the domain that is asked for, under the id in the answer.
@@ -59,40 +75,25 @@ impl HwptAlloc {
         let new = NewHwpt {
             id: self.out_hwpt_id,
             flags: self.flags & !IOMMU_HWPT_FAULT_ID_VALID,
+            data: (self.data_len != 0).then(|| self.data()),
             kind: if self.flags & IOMMU_HWPT_ALLOC_NEST_PARENT != 0 {
                 Kind::NestParent
             } else {
                 Kind::Manual
             },
+            takes_pasids: self.flags & IOMMU_HWPT_ALLOC_PASID != 0,
         };
-        idev.group().with_device(idev, |dev, seat| {
-            if self.flags != 0 && !dev.has_domain_flags() {
+        idev.group().with_device(idev, |dev, attached| {
+            let wants_dirty = self.flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING != 0;
+            if ((self.flags != 0 || new.data.is_some()) && !dev.has_domain_flags())
+                || (wants_dirty && !dev.can_track_dirty()?)
+            {
                 return Err(EOPNOTSUPP);
             }
-            let seat = seat.filter(|_| dev.has_interrupts());
-            let before = seat.map(|seat| &**seat.domain());
+            let attached = attached.filter(|_| dev.has_interrupts());
+            let before = attached.map(|attached| &**attached.domain());
             ioas.iopt
                 .add_hwpt(new, dev, before, || ctx.objects.use_ioas(ioas))
-        })
-    }
-
-    /// A domain inside a domain: no IOMMU driver is asked for it yet.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`: the outer one was not made for it. `EOPNOTSUPP`, if it was or the IOMMU cannot.
-    fn refuse_nested(&self, idev: &Arc<Idev>, parent: &Hwpt) -> Result {
-        const PASSED_ON: u32 = IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID;
-        let can_nest = idev
-            .group()
-            .with_device(idev, |dev, _| Ok(dev.can_nest()))?;
-        if self.flags & !PASSED_ON != 0 || self.data_len == 0 || !can_nest {
-            return Err(EOPNOTSUPP);
-        }
-        Err(if parent.is_nest_parent() {
-            EOPNOTSUPP
-        } else {
-            EINVAL
         })
     }
 }
@@ -108,22 +109,30 @@ impl Command for HwptAlloc {
         let idev = ctx.objects.device(self.dev_id)?;
         let ioas = match ctx.objects.get(self.pt_id) {
             Some(Object::Ioas(ioas)) => ioas,
-            Some(Object::Hwpt(parent, _)) => return self.refuse_nested(&idev, &parent),
-            Some(Object::Device(_) | Object::Access(_)) | None => return Err(EINVAL),
+            Some(Object::Hwpt(parent, ioas)) => {
+                return self.add_nested(ctx, reply, &idev, &parent, ioas)
+            }
+            Some(Object::Viommu(viommu)) => return self.add_nested_of(ctx, reply, &idev, &viommu),
+            _ => return Err(EINVAL),
         };
         self.check_for_paging()?;
+        let _charges = ctx.hold_charges()?;
         let id = ctx.objects.reserve_id()?;
         self.out_hwpt_id = id.number();
         let (hwpt, user) = self.add_to(ctx, &ioas, &idev)?;
         // Nobody else knows of it until it has its id.
         let undo = ScopeGuard::new(|| ioas.iopt.withdraw_hwpt(&hwpt));
-        if self.flags & IOMMU_HWPT_FAULT_ID_VALID != 0 {
-            // There are no fault queues, so there is none of that id.
-            return Err(ENOENT);
+        let faults = self.faults(ctx)?;
+        if let Some(faults) = &faults {
+            hwpt.domain().set_faults(faults.get().faults().clone());
         }
         reply.write(&self)?;
         undo.dismiss();
-        id.give_to(Object::Hwpt(hwpt, ioas), Some(user));
+        let uses = HwptUses {
+            _ioas: user,
+            _faults: faults,
+        };
+        id.give_to(Object::Hwpt(hwpt, ioas), Some(uses));
         Ok(())
     }
 }
@@ -137,11 +146,23 @@ impl Command for HwInfo {
             self.data_type = IOMMU_HW_INFO_TYPE_DEFAULT;
         }
         let idev = ctx.objects.device(self.dev_id)?;
-        let (info, has_ats) = idev.group().with_device(&idev, |dev, _| {
-            Ok((
-                dev.iommu_info(self.data_type)?,
-                dev.can_cache_translations(),
-            ))
+        let (info, pasids, capabilities) = idev.group().with_device(&idev, |dev, _| {
+            let info = dev.iommu_info(self.data_type)?;
+            let mut capabilities = 0;
+            if dev.can_track_dirty()? {
+                capabilities |= IOMMU_HW_CAP_DIRTY_TRACKING;
+            }
+            if !dev.can_cache_translations() {
+                capabilities |= IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED;
+            }
+            let pasids = dev.pasid_info();
+            if pasids.exec {
+                capabilities |= IOMMU_HW_CAP_PCI_PASID_EXEC;
+            }
+            if pasids.privileged {
+                capabilities |= IOMMU_HW_CAP_PCI_PASID_PRIV;
+            }
+            Ok((info, pasids, capabilities))
         })?;
         // CAST: User addresses fit; what does not is no address, and found to be none.
         let to = UserPtr::from_addr(self.data_uptr as usize);
@@ -151,13 +172,8 @@ impl Command for HwInfo {
         user::clear(to, known, room)?;
         self.data_len = u32::try_from(info.bytes().len()).map_err(|_| EOVERFLOW)?;
         self.data_type = info.kind();
-        // Only what is served: neither dirty tracking nor PASIDs are, whatever hardware there is.
-        self.out_max_pasid_log2 = 0;
-        self.out_capabilities = if has_ats {
-            0
-        } else {
-            u64::from(IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED)
-        };
+        self.out_max_pasid_log2 = pasids.width;
+        self.out_capabilities = u64::from(capabilities);
         reply.write(&self)
     }
 }

@@ -22,7 +22,6 @@ use crate::{
 };
 use core::mem::size_of;
 use kernel::{
-    page::PAGE_SIZE,
     prelude::*,
     uaccess::UserPtr, //
 };
@@ -39,7 +38,7 @@ impl Command for IoasAlloc {
             return Err(EOPNOTSUPP);
         }
         let id = ctx.objects.reserve_id()?;
-        let ioas = Ioas::new(id.number(), IovaRange::ALL, false)?;
+        let ioas = Ioas::new(id.number(), IovaRange::ALL, false, ctx.objects.totals())?;
         self.out_ioas_id = id.number();
         reply.write(&self)?;
         id.give_to(Object::Ioas(ioas), None);
@@ -58,7 +57,8 @@ impl Command for IoasIovaRanges {
         if self.__reserved != 0 {
             return Err(EOPNOTSUPP);
         }
-        let ranges = ctx.objects.ioas(self.ioas_id)?.iopt.usable_ranges()?;
+        let ioas = ctx.objects.ioas(self.ioas_id)?;
+        let ranges = ioas.iopt.usable_ranges()?;
         let room = self.num_iovas as usize;
         for (index, range) in ranges.iter().enumerate().take(room) {
             let range = UserRange {
@@ -68,7 +68,7 @@ impl Command for IoasIovaRanges {
             user::write_bytes(element(self.allowed_iovas, index), 0, range.as_bytes())?;
         }
         self.num_iovas = u32::try_from(ranges.len()).map_err(|_| EOVERFLOW)?;
-        self.out_iova_alignment = PAGE_SIZE as u64;
+        self.out_iova_alignment = ioas.iopt.alignment()?;
         reply.write(&self)?;
         if ranges.len() > room {
             return Err(EMSGSIZE);

@@ -10,10 +10,13 @@ use super::{
 use crate::{
     iova::IovaRange,
     kapi::{
-        device_memory::DeviceMemory,
+        device_memory::DevicePart,
         dmabuf::DmaBuf,
         domain::Prot,
-        memfd,
+        memfd::{
+            self,
+            MemoryFile, //
+        },
         trace, //
     },
     objects::{
@@ -23,8 +26,9 @@ use crate::{
     space::{
         choose::WantedIova,
         gaps::MOST_ALIGN,
+        Bars,
         MapRequest,
-        Source, //
+        MapSource, //
     }, //
 };
 use core::mem::offset_of;
@@ -70,29 +74,24 @@ fn fixed(flags: u32, iova: u64) -> Option<u64> {
 ///
 /// # Errors
 ///
-/// `EINVAL`: alignment, or far too long; `EOVERFLOW`: too long.
+/// `EINVAL`: nothing, or far too long; `EOVERFLOW`: too long.
 fn wanted_iova(iova: Option<u64>, len: u64, source: u64) -> Result<WantedIova> {
-    if len % PAGE != 0 || len == 0 || len > u64::MAX - PAGE {
+    if len == 0 || len > u64::MAX - PAGE {
         return Err(EINVAL);
     }
     if let Some(iova) = iova {
-        if iova % PAGE != 0 {
-            return Err(EINVAL);
-        }
         return Ok(WantedIova::Fixed(IovaRange::with_len(iova, len)?));
     }
     if len >= u64::MAX / 2 {
         return Err(EOVERFLOW);
     }
-    let lowest_bit = 1u64.checked_shl(source.trailing_zeros());
+    let offset = source % PAGE;
+    let lowest_bit = 1u64.checked_shl((source - offset).trailing_zeros());
     let align = len
         .next_power_of_two()
         .min(lowest_bit.unwrap_or(MOST_ALIGN))
         .min(MOST_ALIGN);
-    if align < PAGE {
-        return Err(EINVAL);
-    }
-    Ok(WantedIova::Any { len, align })
+    Ok(WantedIova::Any { len, align, offset })
 }
 
 /// Does `map`, and tells userspace where, if it did not say so itself: in the argument, at
@@ -115,9 +114,9 @@ fn map_and_tell(
 }
 
 /// A map.
-pub(crate) struct Map<'a> {
+pub(crate) struct Map {
     pub(crate) ioas_id: u32,
-    pub(crate) source: Source<'a>,
+    pub(crate) source: MapSource,
     pub(crate) length: u64,
     /// Where to, unless that is to be chosen.
     pub(crate) iova: Option<u64>,
@@ -125,12 +124,13 @@ pub(crate) struct Map<'a> {
 }
 
 /// Maps memory of the current process or of a file, and says where.
-pub(crate) fn map(ctx: &Context, ioas: &Ioas, map: Map<'_>) -> Result<IovaRange> {
+pub(crate) fn map(ctx: &Context, ioas: &Ioas, map: Map) -> Result<IovaRange> {
     let wanted = wanted_iova(map.iova, map.length, map.source.start())?;
     let request = MapRequest {
         source: map.source,
         prot: map.prot,
         accounting: ctx.accounting(),
+        bars: Bars::IfAllowed,
     };
     trace::map_somewhere(map.ioas_id, map.iova, map.length, || {
         ioas.iopt.map_at(wanted, &request)
@@ -148,7 +148,7 @@ impl Command for IoasMap {
         let iova = fixed(self.flags, self.iova);
         let wanted = Map {
             ioas_id: self.ioas_id,
-            source: Source::User(self.user_va),
+            source: MapSource::Process(self.user_va),
             length: self.length,
             iova,
             prot,
@@ -167,7 +167,7 @@ impl Command for IoasMapFile {
         let place = (offset_of!(Self, iova), self.iova);
         if let Some(buf) = DmaBuf::of_fd(self.fd) {
             buf.check_access(prot.write)?;
-            let memory = DeviceMemory::new(ctx.node(), buf, self.start, self.length)?;
+            let memory = DevicePart::new(ctx.node(), buf, self.start, self.length, prot.write)?;
             let wanted = wanted_iova(iova, self.length, self.start)?;
             return map_and_tell(reply, place, iova, || {
                 trace::map_somewhere(self.ioas_id, iova, self.length, || {
@@ -178,9 +178,10 @@ impl Command for IoasMapFile {
         let fd = u32::try_from(self.fd).map_err(|_| EBADF)?;
         let file = LocalFile::fget(fd)?;
         memfd::check_access(&file, prot.write)?;
+        let file = MemoryFile::new(&file, prot.write)?;
         let wanted = Map {
             ioas_id: self.ioas_id,
-            source: Source::File(&file, self.start),
+            source: MapSource::File(file, self.start),
             length: self.length,
             iova,
             prot,
@@ -195,7 +196,7 @@ impl Command for IoasCopy {
         let from = ctx.objects.ioas(self.src_ioas_id)?;
         let source = IovaRange::with_len(self.src_iova, self.length)?;
         let _charges = ctx.hold_charges()?;
-        let parts = from.iopt.parts(source, ctx.objects.repeats())?;
+        let parts = from.iopt.parts(source)?;
         let to = ctx.objects.ioas(self.dst_ioas_id)?;
         let iova = fixed(self.flags, self.dst_iova);
         let wanted = wanted_iova(iova, self.length, self.src_iova)?;

@@ -19,8 +19,15 @@ use zerocopy_derive::{
 
 pub(crate) use bindings::{
     iommu_hw_info_type_IOMMU_HW_INFO_TYPE_DEFAULT as IOMMU_HW_INFO_TYPE_DEFAULT,
+    iommu_hw_queue_type_IOMMU_HW_QUEUE_TYPE_DEFAULT as IOMMU_HW_QUEUE_TYPE_DEFAULT,
+    iommu_veventq_type_IOMMU_VEVENTQ_TYPE_DEFAULT as IOMMU_VEVENTQ_TYPE_DEFAULT,
+    iommu_viommu_type_IOMMU_VIOMMU_TYPE_DEFAULT as IOMMU_VIOMMU_TYPE_DEFAULT,
+    iommufd_hw_capabilities_IOMMU_HW_CAP_DIRTY_TRACKING as IOMMU_HW_CAP_DIRTY_TRACKING,
     iommufd_hw_capabilities_IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED as IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED,
+    iommufd_hw_capabilities_IOMMU_HW_CAP_PCI_PASID_EXEC as IOMMU_HW_CAP_PCI_PASID_EXEC,
+    iommufd_hw_capabilities_IOMMU_HW_CAP_PCI_PASID_PRIV as IOMMU_HW_CAP_PCI_PASID_PRIV,
     iommufd_hw_info_flags_IOMMU_HW_INFO_FLAG_INPUT_TYPE as IOMMU_HW_INFO_FLAG_INPUT_TYPE,
+    iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_DIRTY_TRACKING as IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_NEST_PARENT as IOMMU_HWPT_ALLOC_NEST_PARENT,
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_ALLOC_PASID as IOMMU_HWPT_ALLOC_PASID,
     iommufd_hwpt_alloc_flags_IOMMU_HWPT_FAULT_ID_VALID as IOMMU_HWPT_FAULT_ID_VALID,
