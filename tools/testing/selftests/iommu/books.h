@@ -47,4 +47,23 @@ static inline void expect_books(struct __test_metadata *_metadata, int iommufd,
 	EXPECT_EQ(before->pins, after.pins);
 }
 
+/* What fdinfo says after @name in the line that begins with @start, or -1. */
+static inline long shown_in(int iommufd, const char *start, const char *name)
+{
+	struct books books = read_books(iommufd);
+	char *line = strstr(books.fdinfo, start), *found;
+
+	found = line ? strstr(line, name) : NULL;
+	return found ? strtol(found + strlen(name), NULL, 10) : -1;
+}
+
+/* Exactly @count pages more than @pins are pinned, all by this process, and shown to be. */
+static inline void expect_held(struct __test_metadata *_metadata, int iommufd, long pins,
+			       long count)
+{
+	EXPECT_EQ(count, pinned_pages());
+	EXPECT_EQ(count, held_pins() - pins);
+	EXPECT_EQ(count, shown_in(iommufd, "held:", "pinned "));
+}
+
 #endif /* SELFTESTS_IOMMU_BOOKS_H */

@@ -366,7 +366,7 @@ static inline void group_came(struct member *member, struct seat *seat, int targ
 
 static inline void seat_goes(struct member *member, struct seat *seat, unsigned int who)
 {
-	int target = some_id(member), ret, kind;
+	int target = some_id(member), ret;
 	struct span tried;
 
 	if (!seat->id[who])
@@ -378,13 +378,14 @@ static inline void seat_goes(struct member *member, struct seat *seat, unsigned 
 		group_came(member, seat, target, ret);
 		return;
 	}
-	if (ret == -EINVAL && seat->devices > 1)
+	if (ret == -ENOENT)
+		LEARN(target, ANY_KIND, ABSENT);
+	else if (ret == -EINVAL && seat->devices > 1)
 		note_use(&member->diary, target, ANY_KIND, tried);
-	else if (ret != -ENOENT)
+	else if (ret == -EINVAL)
+		LEARN(target, DEVICE, FOUND);
+	else
 		odd(member, "ATTACH", ret);
-	/* There may be something else of that id. */
-	for (kind = SPACE; ret == -ENOENT && kind <= AUTO; kind++)
-		LEARN(target, kind, ABSENT);
 }
 
 static inline void seat_leaves(struct member *member, struct seat *seat, unsigned int who)

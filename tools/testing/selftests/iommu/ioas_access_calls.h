@@ -12,12 +12,17 @@
 #define ACCESS_NODE "/dev/ioas-access"
 
 /* The id of a new access, or a negative errno. */
-static inline int access_create(int node, int iommufd)
+static inline int access_create_with(int node, int iommufd, uint32_t flags)
 {
-	struct ioas_access_create arg = { .iommufd = iommufd };
+	struct ioas_access_create arg = { .iommufd = iommufd, .flags = flags };
 	int ret = call(node, IOAS_ACCESS_CREATE, &arg);
 
 	return ret ? ret : (int)arg.id;
+}
+
+static inline int access_create(int node, int iommufd)
+{
+	return access_create_with(node, iommufd, 0);
 }
 
 static inline int access_number(int node, unsigned long request, unsigned long number)

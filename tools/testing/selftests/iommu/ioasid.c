@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The IOASID calls of /dev/iommu as <linux/iommu.h> describes them, without any
- * device: results, and every errno.
+ * The IOASID calls of /dev/iommu as <linux/iommu.h> describes them, without a device
+ * but where memory has to be there: results, and every errno.
  */
 #include "ioasid_space.h"
 #include "leftover.h"
@@ -272,9 +272,9 @@ TEST_F(space, free_removes_mappings)
 {
 	EXPECT_OK(MAP(0, 0, 3));
 	EXPECT_OK(MAP(10, 3, 5));
-	EXPECT_EQ(8, pinned_pages());
 	EXPECT_OK(ioasid_free(self->fd, self->ioasid));
-	EXPECT_EQ(0, pinned_pages());
+	EXPECT_EQ(self->ioasid, ioasid_alloc(self->fd, 64));
+	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
 }
 
 /* --- MAP_DMA ---------------------------------------------------------------- */
@@ -314,7 +314,6 @@ TEST_F(space, map_arguments)
 	EXPECT_MAP(EOVERFLOW, arg.map.vaddr = TOP_PAGE; arg.map.size = 2 * PAGE);
 	EXPECT_MAP(EOVERFLOW, arg.map.size = 0 - PAGE);
 	EXPECT_ERRNO(EFAULT, call(self->fd, IOMMU_MAP_DMA, NULL));
-	EXPECT_EQ(0, pinned_pages());
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
 }
 
@@ -369,10 +368,8 @@ TEST_F(space, map_overlap)
 	EXPECT_ERRNO(EEXIST, MAP(9, 10, 2));
 	EXPECT_ERRNO(EEXIST, MAP(19, 10, 2));
 	EXPECT_ERRNO(EEXIST, MAP(9, 10, 12));
-	EXPECT_EQ(10, pinned_pages());
 	EXPECT_OK(MAP(9, 10, 1));
 	EXPECT_OK(MAP(20, 10, 1));
-	EXPECT_EQ(12, pinned_pages());
 	EXPECT_EQ(12 * PAGE, UNMAP(9, 12));
 }
 
@@ -400,12 +397,10 @@ TEST_F(space, many_mappings)
 		ASSERT_OK(MAP(2 * i, i % SPACE_PAGES, 1))
 			TH_LOG("mapping %u", i);
 	}
-	EXPECT_EQ(count, pinned_pages());
 	for (i = 0; i < count; i += 2) {
 		ASSERT_EQ(PAGE, UNMAP(2 * i, 1))
 			TH_LOG("mapping %u", i);
 	}
-	EXPECT_EQ(count / 2, pinned_pages());
 	EXPECT_EQ(count / 2 * PAGE, UNMAP(0, 2 * count));
 }
 
@@ -418,6 +413,8 @@ TEST_F(space, map_bad_memory)
 {
 	char *memory = self->memory;
 
+	if (!NEED_PINS())
+		SKIP(return, NO_DEVICE);
 	EXPECT_ERRNO(EFAULT, MAP_AT(NULL, 1, IOASID_RW));
 	EXPECT_ERRNO(EFAULT, MAP_AT((void *)-PAGE, 1, IOASID_RW));
 	EXPECT_ERRNO(EFAULT, MAP_AT((void *)LONG_MIN, 1, IOASID_READ));
@@ -434,6 +431,8 @@ TEST_F(space, map_bad_memory)
 
 TEST_F(space, map_read_only_memory)
 {
+	if (!NEED_PINS())
+		SKIP(return, NO_DEVICE);
 	ASSERT_OK(mprotect(self->memory + 2 * PAGE, PAGE, PROT_READ));
 	EXPECT_ERRNO(EFAULT, MAP_AT(self->memory + 2 * PAGE, 1, IOASID_WRITE));
 	EXPECT_ERRNO(EFAULT, MAP_AT(self->memory, 4, IOASID_RW));
@@ -441,18 +440,35 @@ TEST_F(space, map_read_only_memory)
 	EXPECT_OK(MAP_AT(self->memory, 4, IOASID_READ));
 }
 
+/* A place for more than that, if the IOMMU has room: behind all that is reserved. */
+#define HIGH (1ULL << 40)
+
 TEST_F(space, map_more_than_there_is)
 {
 	unsigned long long size;
 	int ret;
 
-	for (size = 1ULL << 40; size; size <<= 1) {
-		ret = ioasid_map(self->fd, self->ioasid, self->memory, IOVA, size, IOASID_RW);
-		EXPECT_TRUE(ret == -EFAULT || ret == -ENOMEM)
+	if (!NEED_PINS())
+		SKIP(return, NO_DEVICE);
+	for (size = HIGH; size; size <<= 1) {
+		ret = ioasid_map(self->fd, self->ioasid, self->memory, HIGH, size, IOASID_RW);
+		EXPECT_TRUE(ret == -EFAULT || ret == -ENOMEM || ret == -EINVAL)
 			TH_LOG("size 0x%llx: %d", size, ret);
 	}
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_OK(MAP(0, 0, SPACE_PAGES));
+}
+
+/* As long as nobody needs it, it does not have to be there. */
+TEST_F(space, map_more_than_there_is_for_nobody)
+{
+	unsigned long long size;
+
+	for (size = HIGH; size; size <<= 1) {
+		EXPECT_OK(ioasid_map(self->fd, self->ioasid, self->memory, HIGH, size, IOASID_RW))
+			TH_LOG("size 0x%llx", size);
+		EXPECT_EQ((int64_t)size, unmap_all(self->fd, self->ioasid));
+	}
 }
 
 /* --- UNMAP_DMA -------------------------------------------------------------- */
@@ -491,7 +507,6 @@ TEST_F(space, unmap_arguments)
 	EXPECT_UNMAP(EINVAL, arg.unmap.flags = VFIO_DMA_UNMAP_FLAG_ALL; arg.unmap.iova = 0);
 	EXPECT_UNMAP(EINVAL, arg.unmap.flags = VFIO_DMA_UNMAP_FLAG_ALL; arg.unmap.size = 0);
 	EXPECT_ERRNO(EFAULT, call(self->fd, IOMMU_UNMAP_DMA, NULL));
-	EXPECT_EQ(1, pinned_pages());
 	EXPECT_EQ(PAGE, UNMAP(0, 1));
 }
 
@@ -547,7 +562,7 @@ TEST_F(space, unmap_nothing)
 	ASSERT_OK(MAP(10, 0, 1));
 	EXPECT_EQ(0, UNMAP(0, 10));
 	EXPECT_EQ(0, UNMAP(11, 10));
-	EXPECT_EQ(1, pinned_pages());
+	EXPECT_EQ(PAGE, UNMAP(10, 1));
 }
 
 TEST_F(space, unmap_spans_mappings_and_holes)
@@ -557,7 +572,6 @@ TEST_F(space, unmap_spans_mappings_and_holes)
 	ASSERT_OK(MAP(7, 3, 3));
 	ASSERT_OK(MAP(20, 6, 1));
 	EXPECT_EQ(5 * PAGE, UNMAP(1, 18));
-	EXPECT_EQ(2, pinned_pages());
 	EXPECT_EQ(PAGE, UNMAP(0, 20));
 	EXPECT_EQ(PAGE, UNMAP(15, 50));
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
@@ -576,7 +590,6 @@ TEST_F(space, unmap_never_cuts_a_mapping)
 	EXPECT_ERRNO(EINVAL, UNMAP(0, 11));
 	EXPECT_ERRNO(EINVAL, UNMAP(13, 100));
 	/* Nothing was done, not even to mappings that were wholly inside. */
-	EXPECT_EQ(12, pinned_pages());
 	EXPECT_ERRNO(EEXIST, MAP(0, 20, 4));
 	EXPECT_ERRNO(EEXIST, MAP(4, 20, 4));
 	EXPECT_ERRNO(EEXIST, MAP(10, 20, 4));
@@ -591,7 +604,6 @@ TEST_F(space, unmap_all)
 	ASSERT_OK(ioasid_map(self->fd, self->ioasid, self->memory, 0, PAGE, IOASID_RW));
 	ASSERT_OK(ioasid_map(self->fd, self->ioasid, self->memory, TOP_PAGE, PAGE, IOASID_RW));
 	EXPECT_EQ(10 * PAGE, unmap_all(self->fd, self->ioasid));
-	EXPECT_EQ(0, pinned_pages());
 	EXPECT_EQ(0, unmap_all(self->fd, self->ioasid));
 	EXPECT_OK(MAP(0, 0, 4));
 }

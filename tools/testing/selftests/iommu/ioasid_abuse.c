@@ -232,8 +232,12 @@ static bool wraps(uint64_t start, uint64_t size)
 	return start + size - 1 < start;
 }
 
-/* What MAP says by itself; what attached devices can use comes on top of that. */
-static int expected_map(uint64_t memory, uint64_t vaddr, uint64_t iova, uint64_t size)
+/*
+ * What MAP says by itself, and of memory that is @needed; what attached devices can use
+ * comes on top of that.
+ */
+static int expected_map(uint64_t memory, uint64_t vaddr, uint64_t iova, uint64_t size,
+			bool needed)
 {
 	if (!size)
 		return -EINVAL;
@@ -241,7 +245,7 @@ static int expected_map(uint64_t memory, uint64_t vaddr, uint64_t iova, uint64_t
 		return -EOVERFLOW;
 	if ((vaddr | iova | size) % PAGE)
 		return -EINVAL;
-	if (vaddr < memory || vaddr - memory + size > SPACE_PAGES * PAGE)
+	if (needed && (vaddr < memory || vaddr - memory + size > SPACE_PAGES * PAGE))
 		return -EFAULT;
 	return 0;
 }
@@ -256,7 +260,8 @@ TEST_F(abuse, edges_of_map)
 	for (v = 0; v < ARRAY_SIZE(vaddrs); v++) {
 		for (i = 0; i < ARRAY_SIZE(edges); i++) {
 			for (s = 0; s < ARRAY_SIZE(edges); s++) {
-				expected = expected_map(vaddrs[0], vaddrs[v], edges[i], edges[s]);
+				expected = expected_map(vaddrs[0], vaddrs[v], edges[i], edges[s],
+							variant->attached);
 				arg = map_arg(self->b.ioasid, NULL, edges[i], edges[s]);
 				arg.map.vaddr = vaddrs[v];
 				ret = call(self->b.fd, IOMMU_MAP_DMA, &arg);
@@ -380,13 +385,37 @@ TEST_F(abuse, random_mappings_against_a_model)
 			ret = unmap(self->b.fd, self->b.ioasid, iova, count * PAGE);
 		}
 		ASSERT_EQ(expected, ret) TH_LOG("round %u, seed %u", round, seed);
-		ASSERT_EQ(model.pages, pinned_pages())
+		ASSERT_EQ(variant->attached ? model.pages : 0, pinned_pages())
 			TH_LOG("round %u, seed %u", round, seed);
 	}
 	EXPECT_EQ(model.pages * PAGE, unmap_all(self->b.fd, self->b.ioasid));
 }
 
 /* --- signals ------------------------------------------------------------------------ */
+
+/* With a device, for without one a MAP takes no time. */
+FIXTURE(interrupted)
+{
+	struct bound b;
+	long pins;
+};
+
+FIXTURE_SETUP(interrupted)
+{
+	int ret = bound_open(&self->b);
+
+	if (ret == -ENODEV)
+		SKIP(return, NO_DEVICE);
+	ASSERT_OK(ret);
+	self->pins = held_pins();
+	ASSERT_OK(vfio_attach(self->b.edu.fd, self->b.ioasid));
+}
+
+FIXTURE_TEARDOWN(interrupted)
+{
+	bound_close(&self->b);
+	expect_nothing_left(_metadata, self->pins);
+}
 
 static void do_nothing(int signal)
 {
@@ -411,7 +440,7 @@ static void *large_memory(void)
 }
 
 /* Signals that do not kill do not disturb a MAP, however long it takes. */
-TEST_F(abuse, signals_during_map)
+TEST_F(interrupted, signals_during_map)
 {
 	suseconds_t pause = 1000 * slowness_factor;
 	struct itimerval often = { { 0, pause }, { 0, pause } }, never = { };
@@ -473,7 +502,7 @@ static bool kill_mapper(struct __test_metadata *_metadata, struct bound *b,
 }
 
 /* One that kills ends it before it is done, and nothing of it stays. */
-TEST_F(abuse, killed_during_map)
+TEST_F(interrupted, killed_during_map)
 {
 	struct progress *progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 					 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -512,7 +541,6 @@ TEST_F(abuse, many_spaces)
 		if (i % 100 == 0)
 			ASSERT_OK(ioasid_map(self->b.fd, id, self->memory, IOVA, PAGE, IOASID_RW));
 	}
-	EXPECT_EQ((count + 99) / 100, pinned_pages());
 	EXPECT_OK(ioasid_free(self->b.fd, top));
 	EXPECT_EQ(top, ioasid_alloc(self->b.fd, 64));
 }

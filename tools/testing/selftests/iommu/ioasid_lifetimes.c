@@ -133,8 +133,10 @@ TEST_F(process, mapper_is_gone)
 TEST_F(process, mapper_lives)
 {
 	struct pair *p = &self->pair;
-	pid_t child = fork();
+	pid_t child;
 
+	ASSERT_OK(ATTACH(A, X));
+	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
 		*self->stage = MAP(X, 0) ? -1 : 1;
@@ -181,21 +183,36 @@ TEST_F(process, user_of_a_mapper_that_is_gone)
 	}
 }
 
-/*
- * A child that maps @count pages in a context of its own and becomes another program,
- * to which @flags of open() may or may not leave the descriptor.
- */
-static pid_t become_sleep(struct __test_metadata *_metadata, int flags, int count)
+/* Have device A in a space of another context: 0, or a negative errno. */
+static int attach_elsewhere(struct pair *p, int fd, int ioasid)
 {
-	pid_t child = fork();
-	int fd, ioasid;
+	int ret;
 
+	edu_close(&p->edu[A]);
+	ret = edu_open(&p->edu[A]);
+	if (!ret)
+		ret = vfio_bind(p->edu[A].fd, fd);
+	return ret < 0 ? ret : vfio_attach(p->edu[A].fd, ioasid);
+}
+
+/*
+ * A child that maps @count pages for device A in a context of its own and becomes another
+ * program, to which it may or may not leave the descriptors: @flags of fcntl().
+ */
+static pid_t become_sleep(struct __test_metadata *_metadata, struct pair *p, int flags, int count)
+{
+	int fd, ioasid;
+	pid_t child;
+
+	edu_close(&p->edu[A]);
+	child = fork();
 	ASSERT_LE(0, child);
 	if (child)
 		return child;
-	fd = open(IOMMU_NODE, O_RDWR | flags);
+	fd = open_iommufd();
 	ioasid = ioasid_alloc(fd, 64);
-	if (fd < 0 || become_user(A_USER, LIMIT * PAGE) ||
+	if (fd < 0 || attach_elsewhere(p, fd, ioasid) || become_user(A_USER, LIMIT * PAGE) ||
+	    fcntl(fd, F_SETFD, flags) || fcntl(p->edu[A].fd, F_SETFD, flags) ||
 	    ioasid_map(fd, ioasid, pages(count), IOVA, count * PAGE, IOASID_RW))
 		_exit(1);
 	execlp("sleep", "sleep", "1000", NULL);
@@ -206,8 +223,9 @@ static pid_t become_sleep(struct __test_metadata *_metadata, int flags, int coun
 TEST_F(process, exec_with_the_descriptor)
 {
 	struct pair *p = &self->pair;
-	pid_t child = become_sleep(_metadata, 0, LIMIT);
+	pid_t child = become_sleep(_metadata, p, 0, LIMIT);
 
+	ASSERT_OK(ATTACH(B, X));
 	EXPECT_SOON(runs(child, "sleep"));
 	EXPECT_EQ(LIMIT, PINS());
 	EXPECT_EQ(0, status_of(child, "VmPin:"));
@@ -226,8 +244,9 @@ TEST_F(process, exec_with_the_descriptor)
 TEST_F(process, exec_without_the_descriptor)
 {
 	struct pair *p = &self->pair;
-	pid_t child = become_sleep(_metadata, O_CLOEXEC, LIMIT);
+	pid_t child = become_sleep(_metadata, p, FD_CLOEXEC, LIMIT);
 
+	ASSERT_OK(ATTACH(B, X));
 	EXPECT_SOON(runs(child, "sleep"));
 	/* The files are closed on the way to the new program's first instruction. */
 	EXPECT_SOON(!PINS());
@@ -258,12 +277,12 @@ TEST_F(process, exec_with_a_device)
 	edu_close(&p->edu[A]);
 	EXPECT_ERRNO(EBUSY, FREE(X));
 	end(_metadata, child);
-	EXPECT_EQ(1, PINS());
+	EXPECT_EQ(0, PINS());
 	EXPECT_OK(FREE(X));
 }
 
-/* A descriptor on its way is open, and who receives it has all that it stands for. */
-TEST_F(process, descriptor_in_a_socket)
+/* Descriptors on their way are open, and who receives them has all that they stand for. */
+TEST_F(process, descriptors_in_a_socket)
 {
 	struct pair *p = &self->pair;
 	int sockets[2], round;
@@ -272,9 +291,12 @@ TEST_F(process, descriptor_in_a_socket)
 		int fd = open_iommufd(), ioasid = ioasid_alloc(fd, 64);
 
 		ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+		EXPECT_SOON(!attach_elsewhere(p, fd, ioasid));
 		ASSERT_OK(ioasid_map(fd, ioasid, p->memory, IOVA, 2 * PAGE, IOASID_RW));
 		send_fd(sockets[0], fd);
+		send_fd(sockets[0], p->edu[A].fd);
 		close(fd);
+		edu_close(&p->edu[A]);
 		close(sockets[0]);
 		EXPECT_EQ(2, PINS());
 		if (round) {

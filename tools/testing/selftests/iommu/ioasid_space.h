@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The fixture of tests that need one address space, some memory and no device. */
+/* The fixture of tests that need one address space, some memory and, maybe, pins. */
 #ifndef SELFTESTS_IOMMU_IOASID_SPACE_H
 #define SELFTESTS_IOMMU_IOASID_SPACE_H
 
-#include "ioasid_utils.h"
+#include "pinning.h"
 
 #define SPACE_PAGES 32
 
@@ -13,10 +13,12 @@ FIXTURE(space)
 	int ioasid;
 	char *memory;
 	long pins;
+	struct needer needer;
 };
 
 FIXTURE_SETUP(space)
 {
+	self->needer = NO_NEEDER;
 	self->fd = open_iommufd();
 	if (self->fd < 0)
 		SKIP(return, "cannot open " IOMMU_NODE);
@@ -30,9 +32,13 @@ FIXTURE_SETUP(space)
 
 FIXTURE_TEARDOWN(space)
 {
+	needer_close(&self->needer);
 	close(self->fd);
 	expect_nothing_left(_metadata, self->pins);
 }
+
+/* Have a device in the space: what is mapped is pinned. */
+#define NEED_PINS() need_pins(_metadata, &self->needer, self->fd, self->ioasid)
 
 /* Map COUNT pages of the test's memory, from page FROM of it on, at page AT of IOVA. */
 #define MAP(at, from, count) \

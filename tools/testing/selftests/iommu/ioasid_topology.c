@@ -340,9 +340,9 @@ TEST_F(apart, contexts_of_their_own)
 	ASSERT_LT(0, ioasid);
 	ASSERT_OK(MAP(X, 0));
 	ASSERT_OK(ioasid_map(other, ioasid, PAGE_OF(0), IOVA, PAGE, IOASID_RW));
-	EXPECT_EQ(2, pinned_pages());
 	ASSERT_OK(ATTACH(A, X));
 	ASSERT_OK(vfio_attach(p->edu[B].fd, ioasid));
+	EXPECT_EQ(2, pinned_pages());
 	EXPECT_TRUE(REACHES(A, 0));
 	EXPECT_TRUE(REACHES(B, 0));
 	ASSERT_EQ(PAGE, UNMAP(X));

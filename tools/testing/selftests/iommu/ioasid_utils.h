@@ -146,6 +146,17 @@ static inline long held_pins(void)
 	       counter("/proc/vmstat", "nr_foll_pin_released");
 }
 
+/* The number of the host's page behind @memory; 0 if it cannot be told. Only root can. */
+static inline uint64_t host_page(void *memory)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	pread(pagemap, &entry, sizeof(entry), (uintptr_t)memory / PAGE * sizeof(entry));
+	close(pagemap);
+	return entry & ((1ULL << 55) - 1);
+}
+
 /* Give up being root: memory counts, and no more than @limit of it may be pinned. */
 static inline int become_user(unsigned int uid, unsigned long limit)
 {

@@ -56,6 +56,13 @@ static inline int ioas_map(int iommufd, int ioas, const void *memory, uint64_t l
 	return call(iommufd, IOMMU_IOAS_MAP, &arg);
 }
 
+/* Map pages of @memory where they belong: each as far from IOVA as from its beginning. */
+static inline int ioas_map_pages(int iommufd, int ioas, const char *memory, unsigned int first,
+				 unsigned int count)
+{
+	return ioas_map(iommufd, ioas, memory + first * PAGE, count * PAGE, IOVA + first * PAGE);
+}
+
 /* Map where the driver likes; the address, or a negative errno. */
 static inline int64_t ioas_map_any(int iommufd, int ioas, const void *memory, uint64_t length)
 {
@@ -138,6 +145,16 @@ static inline int iova_ranges(int iommufd, int ioas, struct iommu_iova_range *ra
 	return ret ? ret : (int)arg.num_iovas;
 }
 
+/* What areas have to be multiples of, or a negative errno. */
+static inline int64_t iova_alignment(int iommufd, int ioas)
+{
+	struct iommu_ioas_iova_ranges arg = { .size = sizeof(arg), .ioas_id = ioas };
+	int ret = call(iommufd, IOMMU_IOAS_IOVA_RANGES, &arg);
+
+	/* There is no room for the ranges, but all else is told. */
+	return ret == -EMSGSIZE ? (int64_t)arg.out_iova_alignment : ret;
+}
+
 static inline int allow_iovas(int iommufd, int ioas, const struct iommu_iova_range *ranges,
 			      unsigned int count)
 {
@@ -177,6 +194,15 @@ static inline int set_option(int iommufd, uint32_t option, int object, uint64_t 
 	};
 
 	return call(iommufd, IOMMU_OPTION, &arg);
+}
+
+/* Which space stands for the VFIO container, after @op; its id, or a negative errno. */
+static inline int vfio_ioas(int iommufd, unsigned int op, unsigned int id)
+{
+	struct iommu_vfio_ioas arg = { .size = sizeof(arg), .op = op, .ioas_id = id };
+	int ret = call(iommufd, IOMMU_VFIO_IOAS, &arg);
+
+	return ret ? ret : (int)arg.ioas_id;
 }
 
 /* Have this process pay for all that is mapped. */

@@ -4,13 +4,15 @@
  * long as it is mapped anywhere, and not longer.
  */
 #include "books.h"
+#include "carry.h"
 #include "iommufd_calls.h"
 #include "sources.h"
 
 FIXTURE(copy)
 {
 	struct bound b;
-	int first;		/* a space that the device is not attached to */
+	int first;		/* a space that the device is not attached to, but has a domain */
+	int hwpt;		/* that domain */
 	int second;		/* one that it is attached to */
 	long pins;
 };
@@ -28,6 +30,8 @@ FIXTURE_SETUP(copy)
 	ASSERT_LT(0, self->first);
 	ASSERT_LT(0, self->second);
 	ASSERT_LT(0, attach_pt(self->b.edu.fd, self->second));
+	self->hwpt = hwpt_alloc(self->b.fd, self->b.id, self->first, 0);
+	ASSERT_LT(0, self->hwpt);
 	self->pins = held_pins();
 }
 
@@ -42,32 +46,13 @@ FIXTURE_TEARDOWN(copy)
 	ioas_copy(self->b.fd, to, to_iova, from, from_iova, size)
 #define UNMAP(ioas, iova, size) ioas_unmap(self->b.fd, ioas, iova, size)
 
-/* What fdinfo says after @name in the line that begins with @start. */
-static long shown_in(int iommufd, const char *start, const char *name)
-{
-	struct books books = read_books(iommufd);
-	char *line = strstr(books.fdinfo, start), *found;
-
-	found = line ? strstr(line, name) : NULL;
-	return found ? strtol(found + strlen(name), NULL, 10) : -1;
-}
-
-/* The same in the line of a space. */
+/* What fdinfo says after @name in the line of a space. */
 static long shown(int iommufd, int ioas, const char *name)
 {
 	char start[32];
 
 	snprintf(start, sizeof(start), "ioasid:\t%d ", ioas);
 	return shown_in(iommufd, start, name);
-}
-
-/* Exactly @count pages are pinned, charged, and shown to be held. */
-static void expect_held(struct __test_metadata *_metadata, struct _test_data_copy *self,
-			long count)
-{
-	EXPECT_EQ(count, pinned_pages());
-	EXPECT_EQ(count, held_pins() - self->pins);
-	EXPECT_EQ(count, shown_in(self->b.fd, "held:", "pinned "));
 }
 
 /* So many kilobytes are shown to count against a limit. */
@@ -77,26 +62,10 @@ static void expect_charged(struct __test_metadata *_metadata, struct _test_data_
 	EXPECT_EQ(size / 1024, shown_in(self->b.fd, "held:", " charged "));
 }
 
-#define DMA_SIZE 256
-
-/* The device writes to and reads from @memory at @iova. */
-static void expect_reaches(struct __test_metadata *_metadata, struct _test_data_copy *self,
-			   uint64_t iova, char *memory)
-{
-	static char serial;
-	char want[DMA_SIZE];
-
-	memset(want, ++serial, DMA_SIZE);
-	memcpy(memory, want, DMA_SIZE);
-	ASSERT_OK(edu_dma(&self->b.edu, EDU_READS_MEMORY, iova, 0, DMA_SIZE));
-	memset(memory, 0, DMA_SIZE);
-	ASSERT_OK(edu_dma(&self->b.edu, EDU_WRITES_MEMORY, iova, 0, DMA_SIZE));
-	EXPECT_EQ(0, memcmp(want, memory, DMA_SIZE));
-}
-
-#define EXPECT_HELD(count) expect_held(_metadata, self, count)
+#define EXPECT_HELD(count) expect_held(_metadata, self->b.fd, self->pins, count)
 #define EXPECT_CHARGED(size) expect_charged(_metadata, self, size)
-#define EXPECT_REACHES(iova, memory) expect_reaches(_metadata, self, iova, memory)
+#define EXPECT_REACHES(iova, memory) \
+	EXPECT_TRUE(reaches(_metadata, &self->b.edu, iova, memory))
 
 /* A page of it keeps that page, and a limit has room for all of it once more. */
 TEST_F(copy, one_page_of_many)
@@ -151,6 +120,7 @@ TEST_F(copy, the_same_memory_in_many_places)
 		EXPECT_ERRNO(EEXIST, COPY(self->second, 6 * GIB, self->first, IOVA, PAGE));
 		EXPECT_HELD(size / PAGE);
 		/* Nor does a space that goes. */
+		ASSERT_OK(destroy(self->b.fd, self->hwpt));
 		ASSERT_OK(destroy(self->b.fd, self->first));
 		EXPECT_HELD(size / PAGE);
 		EXPECT_CHARGED(size);

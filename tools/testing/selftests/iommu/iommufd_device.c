@@ -2,6 +2,7 @@
 /*
  * Mainline's calls with a device: attaching, domains, and where DMA goes.
  */
+#include "carry.h"
 #include "ioasid_places.h"
 #include "iommufd_calls.h"
 
@@ -34,24 +35,6 @@ FIXTURE_TEARDOWN(device)
 {
 	bound_close(&self->b);
 	expect_nothing_left(_metadata, self->pins);
-}
-
-#define DMA_SIZE 512
-
-/* Whether the device can take what is at @from, where @source is, to @to, where @target is. */
-static bool carries(struct __test_metadata *_metadata, struct edu *edu, uint64_t from,
-		    char *source, uint64_t to, char *target)
-{
-	static char serial;
-	unsigned int i;
-
-	serial++;
-	for (i = 0; i < DMA_SIZE; i++)
-		source[i] = serial ^ (i * 13 + 0x80);
-	memset(target, 0, DMA_SIZE);
-	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, from, 0, DMA_SIZE));
-	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, to, 0, DMA_SIZE));
-	return !memcmp(source, target, DMA_SIZE);
 }
 
 /* Whether DMA works from page SOURCE to page TARGET of the test's memory. */
@@ -224,6 +207,36 @@ TEST_F(device, short_argument_is_the_first_version)
 	EXPECT_OK(destroy(self->b.fd, arg.out_hwpt_id));
 }
 
+/* Whoever cannot ask for pages is refused by a domain whose page faults somebody wants to have. */
+TEST_F(device, no_page_requests)
+{
+	struct iommu_fault_alloc queue = { .size = sizeof(queue) };
+	struct iommu_hwpt_alloc arg = {
+		.size = sizeof(arg), .flags = IOMMU_HWPT_FAULT_ID_VALID,
+		.dev_id = self->b.id, .pt_id = self->ioas,
+	};
+
+	if (call(self->b.fd, IOMMU_FAULT_QUEUE_ALLOC, &queue) == -EOPNOTSUPP)
+		SKIP(return, "the kernel has no page faults of devices");
+	if (!is_behind(&self->b, nesting))
+		SKIP(return, "another IOMMU may take it nevertheless");
+	arg.fault_id = queue.out_fault_id;
+	ASSERT_OK(call(self->b.fd, IOMMU_HWPT_ALLOC, &arg));
+	ASSERT_OK(MAP(self->ioas, 2, IOVA));
+	EXPECT_ERRNO(ENODEV, ATTACH(arg.out_hwpt_id));
+	EXPECT_FALSE(CARRIES(IOVA, 0, IOVA + PAGE, 1));
+	EXPECT_LT(0, ATTACH(self->ioas));
+	EXPECT_ERRNO(ENODEV, ATTACH(arg.out_hwpt_id));
+	/* VT-d's driver has blocked it before it looks, and leaves it so. */
+	EXPECT_OK(DETACH());
+	EXPECT_LT(0, ATTACH(self->ioas));
+	EXPECT_TRUE(CARRIES(IOVA, 0, IOVA + PAGE, 1));
+	EXPECT_ERRNO(EBUSY, destroy(self->b.fd, queue.out_fault_id));
+	EXPECT_OK(destroy(self->b.fd, arg.out_hwpt_id));
+	close(queue.out_fault_fd);
+	EXPECT_OK(destroy(self->b.fd, queue.out_fault_id));
+}
+
 TEST_F(device, own_domain)
 {
 	int hwpt;
@@ -309,6 +322,18 @@ TEST_F(device, hw_info)
 		EXPECT_NE(0, vtd->ecap_reg);
 	}
 	EXPECT_EQ(0, arg.out_max_pasid_log2);
+	/* No IOMMU of QEMU marks pages that are written to. */
+	EXPECT_EQ(0, arg.out_capabilities & ~(uint64_t)IOMMU_HW_CAP_PCI_ATS_NOT_SUPPORTED);
+
+	/* The structure that it has, and no other. */
+	bad.flags = IOMMU_HW_INFO_FLAG_INPUT_TYPE;
+	bad.in_data_type = arg.out_data_type;
+	EXPECT_OK(call(self->b.fd, IOMMU_GET_HW_INFO, &bad));
+	EXPECT_EQ(arg.out_data_type, bad.out_data_type);
+	EXPECT_EQ(known, bad.data_len);
+	bad.in_data_type = IOMMU_HW_INFO_TYPE_TEGRA241_CMDQV;
+	EXPECT_EQ(known ? -EOPNOTSUPP : 0, call(self->b.fd, IOMMU_GET_HW_INFO, &bad));
+	bad.data_len = sizeof(data);
 
 	/* A smaller buffer gets what fits. */
 	memset(data, 0xff, sizeof(data));

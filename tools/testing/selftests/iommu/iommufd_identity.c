@@ -248,14 +248,6 @@ TEST_F(identity, accesses)
 
 /* --- the container's space ------------------------------------------------------------------ */
 
-static int vfio_ioas(int iommufd, unsigned int op, unsigned int id)
-{
-	struct iommu_vfio_ioas arg = { .size = sizeof(arg), .op = op, .ioas_id = id };
-	int ret = call(iommufd, IOMMU_VFIO_IOAS, &arg);
-
-	return ret ? ret : (int)arg.ioas_id;
-}
-
 static void put_into_container(void *data)
 {
 	struct member *member = data;

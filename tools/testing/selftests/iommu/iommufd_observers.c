@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who waits while a map waits for userspace. Those who look on never do; of all others,
- * the table here says who does, and whether he can be killed. It is also that of
- * Documentation/driver-api/iommufd.rst.
+ * Who waits while a map waits for userspace, or the first domain does. Those who look on
+ * never do; of all others, the table here says who does, and whether he can be killed. It
+ * is also that of Documentation/driver-api/iommufd.rst.
  */
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -32,7 +32,7 @@ struct world {
 	int id;
 	int space;		/* of the map that hangs */
 	int other;
-	int hwpt;		/* of the space, for nobody */
+	int hwpt;		/* of the space, for nobody: maps there wait for their memory */
 	char *memory;		/* what is mapped there */
 	int memfd;		/* what somebody else pays for */
 	char *late;		/* a page that a FUSE server does not let come */
@@ -85,8 +85,8 @@ static void *watch(void *uffd)
 	return NULL;
 }
 
-/* As long as nobody serves a userfaultfd. */
-static int map_missing(struct world *w)
+/* Map a page that is missing as long as nobody serves a userfaultfd. */
+static int map_missing_page(struct world *w)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register all = { .mode = UFFDIO_REGISTER_MODE_MISSING };
@@ -94,8 +94,6 @@ static int map_missing(struct world *w)
 	char *memory = pages(2);
 	pthread_t watcher;
 
-	/* Others may be the last to have the device. */
-	edu_close(&w->edu);
 	memory[0] = 1;
 	all.range.start = (uintptr_t)memory + PAGE;
 	all.range.len = PAGE;
@@ -105,16 +103,30 @@ static int map_missing(struct world *w)
 	return ioas_map(w->fd, w->space, memory, 2 * PAGE, HANGING);
 }
 
+static int map_missing(struct world *w)
+{
+	/* Others may be the last to have the device. */
+	edu_close(&w->edu);
+	return map_missing_page(w);
+}
+
+/* The first domain is who waits, where there was none. */
+static int attach_missing(struct world *w)
+{
+	return destroy(w->fd, w->hwpt) || map_missing_page(w) ? -1 :
+	       attach_pt(w->edu.fd, w->space);
+}
+
 static int map_late(struct world *w)
 {
 	edu_close(&w->edu);
 	return ioas_map(w->fd, w->space, w->late, PAGE, HANGING);
 }
 
-static bool have_map_hang(struct world *w)
+static bool have_hang(struct world *w, call_fn what)
 {
 	told->begins = true;
-	w->hanging = start(w, map_missing);
+	w->hanging = start(w, what);
 	while (!told->hangs)
 		if (w->hanging < 0 || has_ended(w->hanging, 10))
 			return false;
@@ -290,7 +302,7 @@ ROW(bind_sibling) { bind_sibling, BOUND, GOES_ON, UNKILLABLE };
 ROW(get_device_info) { get_device_info, IN_SPACE, GOES_ON, UNKILLABLE };
 ROW(get_hw_info) { get_hw_info, IN_SPACE, GOES_ON, UNKILLABLE };
 ROW(alloc) { alloc, BOUND, GOES_ON, GOES_ON };
-ROW(free_space) { free_space, BOUND, KILLABLE, KILLABLE };
+ROW(free_space) { free_space, BOUND, GOES_ON, GOES_ON };
 ROW(free_other) { free_other, BOUND, GOES_ON, GOES_ON };
 ROW(alloc_hwpt) { alloc_hwpt, BOUND, KILLABLE, UNKILLABLE };
 ROW(destroy_hwpt) { destroy_hwpt, BOUND, KILLABLE, KILLABLE };
@@ -299,9 +311,9 @@ ROW(map_the_same) { map_the_same, BOUND, GOES_ON, KILLABLE };
 ROW(unmap_there) { unmap_there, BOUND, GOES_ON, KILLABLE };
 ROW(unmap_hanging) { unmap_hanging, BOUND, GOES_ON, KILLABLE };
 ROW(unmap_everything) { unmap_everything, BOUND, GOES_ON, KILLABLE };
-ROW(copy_from) { copy_from, BOUND, GOES_ON, GOES_ON };
+ROW(copy_from) { copy_from, BOUND, GOES_ON, KILLABLE };
 ROW(copy_to) { copy_to, BOUND, GOES_ON, KILLABLE };
-ROW(take_charges) { take_charges, BOUND, UNKILLABLE, UNKILLABLE };
+ROW(take_charges) { take_charges, BOUND, UNKILLABLE, KILLABLE };
 ROW(set_page_sizes) { set_page_sizes, BOUND, KILLABLE, KILLABLE };
 ROW(get_page_sizes) { get_page_sizes, BOUND, GOES_ON, KILLABLE };
 ROW(get_ranges) { get_ranges, BOUND, GOES_ON, KILLABLE };
@@ -356,14 +368,19 @@ static bool find_device(struct edu *edu, struct edu *sibling, bool has_sibling)
 	return found;
 }
 
-static void set_up_spaces(struct __test_metadata *_metadata, struct world *w)
+static void set_up(struct __test_metadata *_metadata, struct world *w)
 {
 	struct iommu_vfio_ioas set = { .size = sizeof(set), .op = IOMMU_VFIO_IOAS_SET };
 
+	ASSERT_OK(edu_open(&w->edu));
+	w->id = vfio_bind(w->edu.fd, w->fd);
+	ASSERT_LT(0, w->id);
 	w->space = ioas_alloc(w->fd);
 	w->other = ioas_alloc(w->fd);
 	ASSERT_LT(0, w->space);
 	ASSERT_LT(0, w->other);
+	w->hwpt = hwpt_alloc(w->fd, w->id, w->space, 0);
+	ASSERT_LT(0, w->hwpt);
 	set.ioas_id = w->space;
 	ASSERT_OK(call(w->fd, IOMMU_VFIO_IOAS, &set));
 	w->memory = pages(1);
@@ -384,15 +401,7 @@ FIXTURE_SETUP(waiter)
 		SKIP(return, has_sibling ? "needs two devices in one group" : NO_DEVICE);
 	if (has_sibling)
 		ASSERT_OK(edu_open(&w->sibling));
-	ASSERT_OK(edu_open(&w->edu));
-	w->id = vfio_bind(w->edu.fd, w->fd);
-	ASSERT_LT(0, w->id);
-	set_up_spaces(_metadata, w);
-	/* A space with a domain is in use. */
-	if (variant->call == destroy_hwpt) {
-		w->hwpt = hwpt_alloc(w->fd, w->id, w->space, 0);
-		ASSERT_LT(0, w->hwpt);
-	}
+	set_up(_metadata, w);
 }
 
 FIXTURE_TEARDOWN(waiter)
@@ -459,7 +468,7 @@ TEST_F(waiter, behind_a_map)
 
 	if (variant->seat != BOUND)
 		ASSERT_LT(0, variant->seat == IN_SPACE ? attach_here(w) : attach_there(w));
-	ASSERT_TRUE(have_map_hang(w));
+	ASSERT_TRUE(have_hang(w, map_missing));
 	expect_outcome(_metadata, w, variant->call, variant->behind_map);
 	expect_end(_metadata, w);
 }
@@ -472,10 +481,26 @@ TEST_F(waiter, behind_an_attach)
 
 	if (variant->behind_attach == NOT_ASKED)
 		return;
-	ASSERT_TRUE(have_map_hang(w));
+	ASSERT_TRUE(have_hang(w, map_missing));
 	attaching = start(w, attach_here);
 	ASSERT_FALSE(has_ended(attaching, A_WHILE_MS));
 	expect_outcome(_metadata, w, variant->call, variant->behind_attach);
+	expect_end(_metadata, w);
+}
+
+/* And behind one that has what is mapped pinned, and waits itself. */
+TEST_F(waiter, behind_the_first_attach)
+{
+	enum outcome want = variant->behind_attach;
+	struct world *w = &self->w;
+
+	if (want == NOT_ASKED || variant->call == destroy_hwpt)
+		return;
+	/* Until it has a domain, the space is not in use. */
+	if (variant->call == free_space)
+		want = KILLABLE;
+	ASSERT_TRUE(have_hang(w, attach_missing));
+	expect_outcome(_metadata, w, variant->call, want);
 	expect_end(_metadata, w);
 }
 
@@ -493,26 +518,26 @@ FIXTURE_SETUP(late)
 	int ret;
 
 	w->fd = open_iommufd();
-	if (w->fd < 0)
-		SKIP(return, "cannot open " IOMMU_NODE);
+	if (w->fd < 0 || !find_device(&w->edu, &w->sibling, false))
+		SKIP(return, NO_DEVICE);
 	ret = late_file_make(&self->file, PAGE);
 	if (ret == -ENOENT || ret == -ENODEV)
 		SKIP(return, "needs FUSE");
 	ASSERT_OK(ret);
-	w->edu.fd = -1;
 	w->late = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->file.fd, 0);
 	ASSERT_NE(MAP_FAILED, w->late);
 	w->memfd = memfd_create("memory", MFD_CLOEXEC);
 	ASSERT_EQ(0, ftruncate(w->memfd, PAGE));
 	/* Who pays for what is fixed when there are objects. */
 	ASSERT_OK(set_option(w->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
-	set_up_spaces(_metadata, w);
+	set_up(_metadata, w);
 }
 
 FIXTURE_TEARDOWN(late)
 {
 	late_file_end(&self->file);
 	close(self->w.memfd);
+	edu_close(&self->w.edu);
 	close(self->w.fd);
 }
 
@@ -522,11 +547,6 @@ TEST_F(late, behind_a_map)
 	struct world *w = &self->w;
 	pid_t attaching;
 
-	if (!find_device(&w->edu, &w->sibling, false))
-		SKIP(return, NO_DEVICE);
-	ASSERT_OK(edu_open(&w->edu));
-	w->id = vfio_bind(w->edu.fd, w->fd);
-	ASSERT_LT(0, w->id);
 	told->begins = true;
 	w->hanging = start(w, map_late);
 	ASSERT_TRUE(late_file_wait(&self->file));
@@ -536,7 +556,6 @@ TEST_F(late, behind_a_map)
 	expect_lookers_on(_metadata, w);
 	expect_outcome(_metadata, w, map_free, KILLABLE);
 	expect_end(_metadata, w);
-	edu_close(&w->edu);
 }
 
 /*

@@ -5,9 +5,8 @@
  */
 #include <pthread.h>
 
-#include "ioasid_pair.h"
 #include "iommufd_bar.h"
-#include "iommufd_calls.h"
+#include "peer.h"
 
 #define UDMABUF_CREATE _IOW('u', 0x42, struct udmabuf_create_arg)
 
@@ -17,9 +16,6 @@ struct udmabuf_create_arg {
 	uint64_t offset;
 	uint64_t size;
 };
-
-/* Device A is the one that does DMA, B the one whose registers it accesses. */
-#define BAR_IOVA 0x80000000UL
 
 FIXTURE(peer)
 {
@@ -55,51 +51,11 @@ FIXTURE_TEARDOWN(peer)
 	pair_close(_metadata, &self->pair);
 }
 
-static uint32_t serial = 0x1234567;
-
-/* Whether A reaches the registers of B at @bar: both ways, or neither. */
-static bool reaches_peer(struct __test_metadata *_metadata, struct pair *p, uint64_t bar)
-{
-	volatile uint32_t *liveness = edu_reg32(&p->edu[B], EDU_REG_LIVENESS);
-	volatile uint32_t *memory = (uint32_t *)p->memory;
-	struct edu *edu = &p->edu[A];
-	bool wrote, read;
-
-	/* The register's value is the opposite of what is written to it. */
-	*liveness = 0;
-	*memory = ++serial;
-	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, IOVA, 0, 4));
-	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, bar + EDU_REG_LIVENESS, 0, 4));
-	wrote = *liveness == ~serial;
-	*liveness = ~serial;
-	ASSERT_OK(edu_dma(edu, EDU_READS_MEMORY, bar + EDU_REG_LIVENESS, 4, 4));
-	ASSERT_OK(edu_dma(edu, EDU_WRITES_MEMORY, IOVA, 4, 4));
-	read = *memory == serial;
-	EXPECT_EQ(wrote, read);
-	return wrote;
-}
-
-#define PEER_AT(bar) reaches_peer(_metadata, p, bar)
 #define MAP_BAR(file, start, length, iova) \
 	ioas_map_file(p->fd, self->ioas, file, start, length, iova)
 #define MAP_ALL() MAP_BAR(self->buf, 0, p->edu[B].bar_size, BAR_IOVA)
 #define UNMAP_ALL() ioas_unmap(p->fd, self->ioas, BAR_IOVA, p->edu[B].bar_size)
 #define ATTACH_A(pt) attach_pt(p->edu[A].fd, pt)
-
-/* Have device B answer at its BAR, or not. */
-static int set_memory(struct pair *p, bool on)
-{
-	struct vfio_region_info config = {
-		.argsz = sizeof(config),
-		.index = VFIO_PCI_CONFIG_REGION_INDEX,
-	};
-	uint16_t command = PCI_COMMAND_MASTER | (on ? PCI_COMMAND_MEMORY : 0);
-	int ret = call(p->edu[B].fd, VFIO_DEVICE_GET_REGION_INFO, &config);
-
-	if (ret)
-		return ret;
-	return pwrite(p->edu[B].fd, &command, 2, config.offset + PCI_COMMAND) == 2 ? 0 : -EIO;
-}
 
 TEST_F(peer, reaches_registers)
 {
@@ -182,17 +138,17 @@ TEST_F(peer, read_only)
 	EXPECT_EQ(EDU_ID, *(uint32_t *)p->memory);
 }
 
-/* What is mapped, and what of that is pinned: two pages of memory. */
+/* What is mapped, and what of that is pinned: the memory, once there is a domain. */
 static void expect_shown(struct __test_metadata *_metadata, struct pair *p, int ioas, int areas,
-			 unsigned long mapped_kb)
+			 unsigned long mapped_kb, int pinned)
 {
 	char path[48], line[256], expected[128];
 	bool found = false;
 	FILE *file;
 
 	snprintf(expected, sizeof(expected),
-		 "ioasid:\t%d window 0x0-0xffffffffffffffff areas %d mapped %lu kB pinned 2 pages",
-		 ioas, areas, mapped_kb);
+		 "ioasid:\t%d window 0x0-0xffffffffffffffff areas %d mapped %lu kB pinned %d pages",
+		 ioas, areas, mapped_kb, pinned);
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", p->fd);
 	file = fopen(path, "r");
 	ASSERT_NE(NULL, file);
@@ -207,11 +163,13 @@ TEST_F(peer, nothing_is_pinned)
 	struct pair *p = &self->pair;
 	unsigned long kb = p->edu[B].bar_size / 1024;
 
-	expect_shown(_metadata, p, self->ioas, 1, 8);
+	expect_shown(_metadata, p, self->ioas, 1, 8, 0);
 	ASSERT_OK(MAP_ALL());
-	expect_shown(_metadata, p, self->ioas, 2, 8 + kb);
+	expect_shown(_metadata, p, self->ioas, 2, 8 + kb, 0);
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	expect_shown(_metadata, p, self->ioas, 2, 8 + kb, 2);
 	EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
-	expect_shown(_metadata, p, self->ioas, 1, 8);
+	expect_shown(_metadata, p, self->ioas, 1, 8, 2);
 }
 
 /* --- taking it back -------------------------------------------------------------- */
@@ -322,6 +280,7 @@ TEST_F(peer, memory_comes_where_a_bar_was)
 	struct pair *p = &self->pair;
 	struct waiting_map map = { p->fd, self->ioas, p->memory, 0 };
 	volatile uint32_t *memory = (uint32_t *)p->memory;
+	uint32_t serial = 0;
 	pthread_t thread;
 	int i;
 
@@ -344,30 +303,113 @@ TEST_F(peer, memory_comes_where_a_bar_was)
 	}
 }
 
-/* --- what is not done ------------------------------------------------------------ */
+/* --- copies ---------------------------------------------------------------------- */
 
-TEST_F(peer, not_copied)
+#define COPY_BAR(to, to_iova, from_iova, length) \
+	ioas_copy(p->fd, to, to_iova, self->ioas, from_iova, length)
+
+/* A space gets all of a BAR from another one, or some of it, and keeps that. */
+TEST_F(peer, copied)
 {
 	struct pair *p = &self->pair;
+	uint64_t size = p->edu[B].bar_size;
 	int other = ioas_alloc(p->fd);
 
 	ASSERT_LT(0, other);
 	ASSERT_OK(MAP_ALL());
-	EXPECT_ERRNO(EOPNOTSUPP, ioas_copy(p->fd, other, BAR_IOVA, self->ioas, BAR_IOVA, PAGE));
-	EXPECT_ERRNO(ENOENT, ioas_unmap(p->fd, other, BAR_IOVA, PAGE));
+	/* The registers are in the first page. */
+	ASSERT_OK(COPY_BAR(other, IOVA, IOVA, 2 * PAGE));
+	ASSERT_OK(COPY_BAR(other, BAR_IOVA, BAR_IOVA, size));
+	ASSERT_OK(COPY_BAR(other, BAR_IOVA - PAGE, BAR_IOVA, PAGE));
+	ASSERT_LT(0, ATTACH_A(other));
+	ASSERT_OK(COPY_BAR(other, BAR_IOVA - 2 * PAGE, BAR_IOVA, PAGE));
+	ASSERT_OK(COPY_BAR(other, BAR_IOVA + size, BAR_IOVA + PAGE, PAGE));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA - PAGE));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA - 2 * PAGE));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA + size));
+	EXPECT_ERRNO(ENOENT, COPY_BAR(other, 2 * IOVA, BAR_IOVA + size - PAGE, 2 * PAGE));
+	EXPECT_ERRNO(EEXIST, COPY_BAR(other, BAR_IOVA, BAR_IOVA, PAGE));
+	ASSERT_OK(destroy(p->fd, self->ioas));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	EXPECT_EQ((int64_t)size, ioas_unmap(p->fd, other, BAR_IOVA, size));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA - PAGE));
+	/* It comes and goes with the domain, as all that is mapped. */
+	ASSERT_OK(vfio_detach(p->edu[A].fd));
+	ASSERT_LT(0, ATTACH_A(other));
+	EXPECT_TRUE(PEER_AT(BAR_IOVA - PAGE));
 }
 
-/* Nobody pays for it, but mainline says that this goes with memory files only. */
-TEST_F(peer, keeps_the_process)
+/* It is taken back from all that have it. */
+TEST_F(peer, copies_are_taken_back)
 {
 	struct pair *p = &self->pair;
 
-	ASSERT_EQ((int64_t)(2 * PAGE), ioas_unmap(p->fd, self->ioas, IOVA, 2 * PAGE));
 	ASSERT_OK(MAP_ALL());
-	EXPECT_ERRNO(EINVAL, change_process(p->fd));
-	ASSERT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
-	EXPECT_OK(change_process(p->fd));
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	ASSERT_OK(COPY_BAR(self->ioas, BAR_IOVA - PAGE, BAR_IOVA, PAGE));
+	EXPECT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	ASSERT_TRUE(PEER_AT(BAR_IOVA - PAGE));
+	ASSERT_OK(set_memory(p, false));
+	ASSERT_OK(set_memory(p, true));
+	EXPECT_FALSE(PEER_AT(BAR_IOVA - PAGE));
+	EXPECT_EQ(PAGE, ioas_unmap(p->fd, self->ioas, BAR_IOVA - PAGE, PAGE));
+	ASSERT_OK(MAP_ALL());
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
 }
+
+/* A copy may have what the BAR was mapped with, and less. */
+TEST_F(peer, copied_for_reading)
+{
+	struct pair *p = &self->pair;
+	struct iommu_ioas_copy copy = ioas_copy_arg(self->ioas, BAR_IOVA - PAGE, self->ioas,
+						    BAR_IOVA, PAGE);
+	struct iommu_ioas_map_file map = map_file_arg(self->ioas, self->buf, 0, PAGE, 2 * IOVA);
+	volatile uint32_t *liveness = edu_reg32(&p->edu[B], EDU_REG_LIVENESS);
+
+	ASSERT_OK(MAP_ALL());
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	copy.flags = FIXED | IOMMU_IOAS_MAP_READABLE;
+	ASSERT_OK(call(p->fd, IOMMU_IOAS_COPY, &copy));
+	*liveness = 0;
+	ASSERT_OK(edu_dma(&p->edu[A], EDU_WRITES_MEMORY, BAR_IOVA - PAGE + EDU_REG_LIVENESS, 0,
+			  4));
+	EXPECT_EQ(~0U, *liveness);
+	map.flags = FIXED | IOMMU_IOAS_MAP_READABLE;
+	ASSERT_OK(call(p->fd, IOMMU_IOAS_MAP_FILE, &map));
+	EXPECT_ERRNO(EPERM, COPY_BAR(self->ioas, 3 * IOVA, 2 * IOVA, PAGE));
+}
+
+/* --- live update ----------------------------------------------------------------- */
+
+/* Nobody pays for device memory: it is in nobody's way, and stays where it is. */
+TEST_F(peer, goes_along_to_another_process)
+{
+	struct pair *p = &self->pair;
+	int file = memfd_create("memory", MFD_CLOEXEC);
+
+	ASSERT_LT(0, ATTACH_A(self->ioas));
+	ASSERT_EQ((int64_t)(2 * PAGE), ioas_unmap(p->fd, self->ioas, IOVA, 2 * PAGE));
+	ASSERT_OK(ftruncate(file, 2 * PAGE));
+	ASSERT_OK(ioas_map_file(p->fd, self->ioas, file, 0, 2 * PAGE, IOVA));
+	ASSERT_OK(MAP_ALL());
+	p->memory = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, p->memory);
+	IN_CHILD() {
+		EXPECT_EQ(0, pinned_pages());
+		EXPECT_OK(change_process(p->fd));
+		EXPECT_EQ(2, pinned_pages());
+	}
+	EXPECT_EQ(0, pinned_pages());
+	EXPECT_OK(change_process(p->fd));
+	EXPECT_EQ(2, pinned_pages());
+	EXPECT_TRUE(PEER_AT(BAR_IOVA));
+	ASSERT_EQ((int64_t)p->edu[B].bar_size, UNMAP_ALL());
+	close(file);
+}
+
+/* --- what is not done ------------------------------------------------------------ */
 
 /* What is open in a way that mmap() would not take is not mapped for devices either. */
 TEST_F(peer, rights_of_dma_bufs)

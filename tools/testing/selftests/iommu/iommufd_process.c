@@ -3,8 +3,11 @@
  * IOMMU_IOAS_CHANGE_PROCESS: a context goes to another process, and with it what is
  * charged for the memory files that are mapped.
  */
+#include <sys/prctl.h>
+
 #include "books.h"
 #include "iommufd_calls.h"
+#include "pinning.h"
 
 #define TEST_PAGES 16
 #define A_USER 4242
@@ -16,6 +19,7 @@ FIXTURE(process)
 	int ioas;
 	int other;
 	int file;
+	struct needer needer;	/* of what is mapped in either */
 	long pins;
 };
 
@@ -49,17 +53,21 @@ FIXTURE_SETUP(process)
 	self->pins = held_pins();
 	if (variant->by_process)
 		ASSERT_OK(set_option(self->fd, IOMMU_OPTION_RLIMIT_MODE, 0, 1));
-	if (variant->user)
-		ASSERT_OK(become_user(variant->user, TEST_PAGES * PAGE));
 	self->ioas = ioas_alloc(self->fd);
 	self->other = ioas_alloc(self->fd);
 	ASSERT_LT(self->ioas, self->other);
+	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LT(0, hwpt_alloc(self->fd, self->needer.id, self->other, 0));
+	if (variant->user)
+		ASSERT_OK(become_user(variant->user, TEST_PAGES * PAGE));
 	self->file = memfd_create("memory", MFD_CLOEXEC);
 	ASSERT_OK(ftruncate(self->file, TEST_PAGES * PAGE));
 }
 
 FIXTURE_TEARDOWN(process)
 {
+	needer_close(&self->needer);
 	close(self->fd);
 	EXPECT_EQ(0, pinned_pages());
 	EXPECT_EQ(0, counter("/proc/self/status", "VmLck:"));
@@ -107,6 +115,25 @@ TEST_F(process, takes_over_and_gives_back)
 	EXPECT_PAYS(6);
 	EXPECT_EQ(6 * PAGE, ioas_unmap(self->fd, self->ioas, 0, UINT64_MAX));
 	EXPECT_PAYS(0);
+}
+
+/* Memory of a file has no owner: it is whose charge it is. */
+TEST_F(process, mapper)
+{
+	char line[64];
+
+	ASSERT_OK(MAP_PAGES(0, 4));
+	ASSERT_OK(ioas_map_file(self->fd, self->other, self->file, 0, PAGE, IOVA));
+	IN_CHILD() {
+		ASSERT_OK(prctl(PR_SET_DUMPABLE, 1));
+		snprintf(line, sizeof(line), "mapper:\tioasid %d process %d\n", self->other,
+			 getppid());
+		EXPECT_NE(NULL, strstr(read_books(self->fd).fdinfo, line));
+		EXPECT_OK(change_process(self->fd));
+		snprintf(line, sizeof(line), "mapper:\tioasid %d process %d\n", self->other,
+			 getpid());
+		EXPECT_NE(NULL, strstr(read_books(self->fd).fdinfo, line));
+	}
 }
 
 /* Memory in several places counts once, as before. */
@@ -184,19 +211,21 @@ TEST_F(process, limit)
 /* From one user to another: the limit of each counts what is its own. */
 TEST(to_another_user)
 {
-	int fd = open_iommufd(), file = memfd_create("memory", 0), pipes[2][2], status;
+	int fd = open_iommufd(), file = memfd_create("memory", 0), pipes[2][2], status, ioas;
+	struct needer needer;
 	char byte;
 	pid_t first;
 
 	if (fd < 0)
 		SKIP(return, "cannot open " IOMMU_NODE);
+	ioas = ioas_alloc(fd);
+	if (!need_pins(_metadata, &needer, fd, ioas))
+		SKIP(return, NO_DEVICE);
 	ASSERT_OK(ftruncate(file, TEST_PAGES * PAGE));
 	ASSERT_OK(pipe(pipes[0]));
 	ASSERT_OK(pipe(pipes[1]));
 	first = fork();
 	if (!first) {
-		int ioas = ioas_alloc(fd);
-
 		ASSERT_OK(become_user(A_USER, TEST_PAGES * PAGE));
 		EXPECT_OK(ioas_map_file(fd, ioas, file, 0, TEST_PAGES * PAGE, IOVA));
 		EXPECT_ERRNO(ENOMEM, ioas_map_file(fd, ioas, file, 0, PAGE, 0));
@@ -211,7 +240,7 @@ TEST(to_another_user)
 		ASSERT_OK(become_user(ANOTHER, TEST_PAGES * PAGE));
 		EXPECT_OK(change_process(fd));
 		EXPECT_EQ(TEST_PAGES, pinned_pages());
-		EXPECT_ERRNO(ENOMEM, ioas_map_file(fd, 1, file, 0, PAGE, 0));
+		EXPECT_ERRNO(ENOMEM, ioas_map_file(fd, ioas, file, 0, PAGE, 0));
 	}
 	write(pipes[1][1], "", 1);
 	ASSERT_EQ(first, waitpid(first, &status, 0));

@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 
 #include "container_calls.h"
+#include "pinning.h"
 #include "sources.h"
 
 #define READ IOMMU_IOAS_MAP_READABLE
@@ -21,6 +22,7 @@ FIXTURE(rights)
 {
 	int fd;
 	int ioas;
+	struct needer needer;
 	long pins;
 };
 
@@ -44,10 +46,13 @@ FIXTURE_SETUP(rights)
 	self->ioas = ioas_alloc(self->fd);
 	ASSERT_LT(0, self->ioas);
 	self->pins = held_pins();
+	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
+		SKIP(return, NO_DEVICE);
 }
 
 FIXTURE_TEARDOWN(rights)
 {
+	needer_close(&self->needer);
 	close(self->fd);
 	expect_nothing_left(_metadata, self->pins);
 }

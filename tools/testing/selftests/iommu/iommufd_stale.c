@@ -282,16 +282,6 @@ TEST_F(stale, next_owner_fails)
 
 /* --- objects that cannot go yet ---------------------------------------------------------- */
 
-static void *free_space(void *data)
-{
-	struct queue *queue = data;
-
-	queue->tids[0] = syscall(SYS_gettid);
-	queue->next_result = destroy(queue->b->fd, queue->space);
-	queue->done[0] = true;
-	return NULL;
-}
-
 /* Has the device's group for as long as it waits for the domains of the space. */
 static void *make_domain(void *data)
 {
@@ -341,32 +331,14 @@ static void expect_on_its_way(struct __test_metadata *_metadata, struct queue *q
 	EXPECT_FALSE(queue->done[0]);
 }
 
-/* Nobody finds a space any more, and its id is nobody else's until its maps have ended. */
-TEST_F(stale, space_that_goes_keeps_its_id)
-{
-	struct queue *queue = &self->queue;
-	int space = ioas_alloc(self->b.fd);
-
-	ASSERT_LT(0, space);
-	*queue = (struct queue) { .b = &self->b, .space = space };
-	hold_up(_metadata, queue);
-	ASSERT_EQ(0, pthread_create(&queue->threads[0], NULL, free_space, queue));
-	expect_on_its_way(_metadata, queue, "ioasid", space, SYS_ioctl);
-	EXPECT_ERRNO(ENOENT, destroy(self->b.fd, space));
-	EXPECT_LT(space, next_id(self->b.fd));
-	let_go(queue);
-	pthread_join(queue->threads[0], NULL);
-	EXPECT_OK(queue->next_result);
-	EXPECT_EQ(space, next_id(self->b.fd));
-	munmap(queue->blocker, PAGE);
-}
-
-/* The same for a device, until who has its group has done with it. */
+/* Nobody finds a device any more, and its id is nobody else's until who has its group has done. */
 TEST_F(stale, device_that_goes_keeps_its_id)
 {
+	int domain = hwpt_alloc(self->b.fd, self->b.id, self->b.ioasid, 0);
 	struct queue *queue = &self->queue;
 	unsigned int ms = 0;
 
+	ASSERT_LT(0, domain);
 	*queue = (struct queue) { .b = &self->b, .space = self->b.ioasid };
 	hold_up(_metadata, queue);
 	ASSERT_EQ(0, pthread_create(&queue->threads[1], NULL, make_domain, queue));
@@ -382,6 +354,7 @@ TEST_F(stale, device_that_goes_keeps_its_id)
 	pthread_join(queue->threads[1], NULL);
 	EXPECT_OK(queue->blocker_result);
 	EXPECT_OK(destroy(self->b.fd, queue->next_result));
+	EXPECT_OK(destroy(self->b.fd, domain));
 	EXPECT_EQ(self->b.id, next_id(self->b.fd));
 	EXPECT_EQ(PAGE, ioas_unmap(self->b.fd, self->b.ioasid, BLOCKED_IOVA, PAGE));
 	munmap(queue->blocker, PAGE);

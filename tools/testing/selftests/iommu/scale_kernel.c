@@ -7,6 +7,7 @@
  * nanosecond is an instruction, and the least of many times repeats.
  */
 #include "iommufd_calls.h"
+#include "pinning.h"
 
 #define TRIES 40
 
@@ -26,6 +27,7 @@ FIXTURE(kernel)
 {
 	int fd;
 	int ioas;
+	struct needer needer;
 	uint64_t least;
 	uint64_t most;
 };
@@ -37,11 +39,14 @@ FIXTURE_SETUP(kernel)
 		SKIP(return, "cannot open " IOMMU_NODE);
 	self->ioas = ioas_alloc(self->fd);
 	ASSERT_LT(0, self->ioas);
+	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
+		SKIP(return, NO_DEVICE);
 	self->least = UINT64_MAX;
 }
 
 FIXTURE_TEARDOWN(kernel)
 {
+	needer_close(&self->needer);
 	close(self->fd);
 }
 

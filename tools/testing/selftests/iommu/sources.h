@@ -49,22 +49,45 @@ static inline char *anonymous(size_t size, int flags)
 			   MAP_ANONYMOUS | flags, -1);
 }
 
-/* Memory whose every page comes before the one that it follows: a run for each. */
+/* A page of a file, and where it is in the host's memory. */
+struct filed_page {
+	uint64_t host;
+	off_t offset;
+};
+
+static inline int from_the_last(const void *a, const void *b)
+{
+	const struct filed_page *one = a, *other = b;
+
+	return one->host < other->host ? 1 : -1;
+}
+
+/*
+ * Memory whose every page lies before the one that it follows in the host's memory, so that
+ * each is a run. In which order the kernel hands pages out cannot be told; root can look.
+ */
 static inline char *backwards(unsigned int count)
 {
-	int file = memfd_create("backwards", MFD_CLOEXEC);
-	char *memory = mmap(NULL, count * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int flags = MAP_SHARED | MAP_POPULATE, file = memfd_create("backwards", MFD_CLOEXEC);
+	struct filed_page *filed = calloc(count, sizeof(*filed));
+	char *memory = NULL;
+	unsigned int page;
 
-	if (file < 0 || memory == MAP_FAILED || ftruncate(file, count * PAGE))
-		return NULL;
-	/* Those that are there already cannot come in the order of their addresses. */
-	for (unsigned int page = 0; page < count; page++)
-		if (pwrite(file, "", 1, page * PAGE) != 1)
-			return NULL;
-	for (unsigned int page = 0; page < count; page++)
-		if (mmap(memory + page * PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-			 file, (count - 1 - page) * PAGE) == MAP_FAILED)
-			return NULL;
+	if (file >= 0 && filed && !ftruncate(file, count * PAGE))
+		memory = map_aligned(count * PAGE, PAGE, PROT_READ | PROT_WRITE, flags, file);
+	for (page = 0; memory && page < count; page++) {
+		filed[page].offset = page * PAGE;
+		filed[page].host = host_page(memory + page * PAGE);
+		if (!filed[page].host)
+			memory = NULL;
+	}
+	if (memory)
+		qsort(filed, count, sizeof(*filed), from_the_last);
+	for (page = 0; memory && page < count; page++)
+		if (mmap(memory + page * PAGE, PAGE, PROT_READ | PROT_WRITE, flags | MAP_FIXED,
+			 file, filed[page].offset) == MAP_FAILED)
+			memory = NULL;
+	free(filed);
 	close(file);
 	return memory;
 }
@@ -144,6 +167,16 @@ static inline char *tiled(int fd, size_t tile, size_t size)
 			 0) == MAP_FAILED)
 			return NULL;
 	return start;
+}
+
+/* Take the memory at @page somewhere else, and have new memory there. */
+static inline char *replace_page(char *page)
+{
+	char *elsewhere = pages(1);
+
+	mremap(page, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere);
+	mmap(page, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	return elsewhere;
 }
 
 #endif /* SELFTESTS_IOMMU_SOURCES_H */

@@ -162,13 +162,6 @@ TEST_F(dma, write_only_memory)
 	EXPECT_OK(MAP(memory, IOVA, PAGE, IOASID_WRITE));
 }
 
-/* A device's registers are no memory: here, those of the device itself. */
-TEST_F(dma, registers)
-{
-	EXPECT_REFUSED(EFAULT, self->b.edu.bar, PAGE, IOASID_RW);
-	EXPECT_REFUSED(EFAULT, self->b.edu.bar, self->b.edu.bar_size, IOASID_READ);
-}
-
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret -1	/* 32-bit Arm has none */
 #endif

@@ -2,16 +2,14 @@
 /*
  * A MAP that is stopped in the middle, at a page that is not there yet, and what can
  * happen until it goes on: the memory vanishes, the process is killed, others map
- * and unmap. Nothing here is left to chance: userfaultfd(2) says when it has stopped.
+ * and unmap.
  */
-#include <poll.h>
 #include <pthread.h>
-#include <linux/userfaultfd.h>
-#include <sys/syscall.h>
 
 #include "books.h"
 #include "dma.h"
 #include "sources.h"
+#include "stopper.h"
 
 #define SIZE (16 * MIB)
 #define STOP (SIZE - 4 * MIB)	/* where in the memory the MAP stops */
@@ -36,35 +34,13 @@ static void *map_in_thread(void *data)
 	return NULL;
 }
 
-/* Whoever touches @memory from @stop on waits until the descriptor is closed. */
-static int stop_at(char *memory, size_t stop)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register range = {
-		.range = { (uintptr_t)memory + stop, SIZE - stop },
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &range))
-		return -errno;
-	return fd;
-}
-
-static void wait_for_stop(struct __test_metadata *_metadata, int stopper)
-{
-	struct pollfd wait = { .fd = stopper, .events = POLLIN };
-	struct uffd_msg message;
-
-	ASSERT_EQ(1, poll(&wait, 1, 60000));
-	ASSERT_EQ(sizeof(message), read(stopper, &message, sizeof(message)));
-}
-
 static void start(struct __test_metadata *_metadata, struct bound *b, char *memory,
 		  size_t stop, struct midway *midway)
 {
 	ASSERT_NE(NULL, memory);
-	*midway = (struct midway) { .b = b, .memory = memory, .stopper = stop_at(memory, stop) };
+	*midway = (struct midway) {
+		.b = b, .memory = memory, .stopper = stop_at(memory + stop, SIZE - stop),
+	};
 	ASSERT_LE(0, midway->stopper);
 	ASSERT_EQ(0, pthread_create(&midway->thread, NULL, map_in_thread, midway));
 	wait_for_stop(_metadata, midway->stopper);
