@@ -49,19 +49,23 @@ static int group_number(const char *address)
 	return atoi(strrchr(target, '/') + 1);
 }
 
-static int type1_attach(struct space *space, const char *address, struct attached *device)
+static int type1_bind(struct space *space, const char *address, struct attached *device)
 {
 	int number = group_number(address);
 	char path[48];
-	int ret;
 
+	(void)space;
 	if (number < 0)
 		return number;
 	snprintf(path, sizeof(path), "/dev/vfio/%d", number);
 	device->group = open_rw(path);
-	if (device->group < 0)
-		return device->group;
-	ret = call(device->group, VFIO_GROUP_SET_CONTAINER, &space->fd);
+	return device->group < 0 ? device->group : 0;
+}
+
+static int type1_attach(struct space *space, const char *address, struct attached *device)
+{
+	int ret = call(device->group, VFIO_GROUP_SET_CONTAINER, &space->fd);
+
 	if (!ret && !space->count)
 		ret = call(space->fd, VFIO_SET_IOMMU, (void *)VFIO_TYPE1v2_IOMMU);
 	if (ret)
@@ -97,7 +101,7 @@ static int type1_unmap(struct space *space, uint64_t iova, uint64_t size)
 
 /* --- what both kinds of iommufd have in common --- */
 
-static int cdev_attach(struct space *space, const char *address, struct attached *device)
+static int cdev_bind(struct space *space, const char *address, struct attached *device)
 {
 	char node[48];
 	int ret;
@@ -108,7 +112,13 @@ static int cdev_attach(struct space *space, const char *address, struct attached
 	if (device->fd < 0)
 		return device->fd;
 	ret = vfio_bind(device->fd, space->fd);
-	return ret < 0 ? ret : vfio_attach(device->fd, space->id);
+	return ret < 0 ? ret : 0;
+}
+
+static int cdev_attach(struct space *space, const char *address, struct attached *device)
+{
+	(void)address;
+	return vfio_attach(device->fd, space->id);
 }
 
 /* --- mainline's iommufd --- */
@@ -214,6 +224,7 @@ static const struct backend backends[] = {
 	{
 		.name = "type1",
 		.open = type1_open,
+		.bind = type1_bind,
 		.attach = type1_attach,
 		.map = type1_map,
 		.unmap = type1_unmap,
@@ -221,7 +232,9 @@ static const struct backend backends[] = {
 	{
 		.name = "c",
 		.open = iommufd_open,
+		.bind = cdev_bind,
 		.attach = cdev_attach,
+		.maps_alone = true,
 		.map = iommufd_map,
 		.map_file = iommufd_map_file,
 		.map_anywhere = iommufd_map_anywhere,
@@ -230,14 +243,18 @@ static const struct backend backends[] = {
 	{
 		.name = "rust",
 		.open = rust_open,
+		.bind = cdev_bind,
 		.attach = cdev_attach,
+		.maps_alone = true,
 		.map = rust_map,
 		.unmap = rust_unmap,
 	},
 	{
 		.name = "native",
 		.open = iommufd_open,
+		.bind = cdev_bind,
 		.attach = cdev_attach,
+		.maps_alone = true,
 		.map = iommufd_map,
 		.map_file = iommufd_map_file,
 		.map_anywhere = iommufd_map_anywhere,
@@ -267,16 +284,22 @@ int space_open(struct space *space, const struct backend *backend)
 	return backend->open(space);
 }
 
-int space_attach(struct space *space, const char *address)
+int space_bind(struct space *space, const char *address)
 {
 	struct attached *device = &space->devices[space->count];
-	int ret;
 
 	if (space->count == MAX_DEVICES)
 		return -ENOSPC;
 	device->group = -1;
 	device->fd = -1;
-	ret = space->backend->attach(space, address, device);
+	return space->backend->bind(space, address, device);
+}
+
+int space_attach(struct space *space, const char *address)
+{
+	struct attached *device = &space->devices[space->count];
+	int ret = space->backend->attach(space, address, device);
+
 	space->count++;
 	return ret;
 }

@@ -6,6 +6,7 @@
 #ifndef TOOLS_TESTING_BENCH_BACKEND_H
 #define TOOLS_TESTING_BENCH_BACKEND_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define MAX_DEVICES 4
@@ -26,7 +27,10 @@ struct space {
 struct backend {
 	const char *name;
 	int (*open)(struct space *space);
+	/* Open a device, for it to come to the space later. */
+	int (*bind)(struct space *space, const char *address, struct attached *device);
 	int (*attach)(struct space *space, const char *address, struct attached *device);
+	bool maps_alone;	/* a space can be mapped before a device comes */
 	int (*map)(struct space *space, void *memory, uint64_t iova, uint64_t size);
 	/* From the start of a file, by its descriptor; NULL if there is no such call. */
 	int (*map_file)(struct space *space, int file, uint64_t iova, uint64_t size);
@@ -44,7 +48,10 @@ const char *backend_names(void);
 /* An empty address space without devices. */
 int space_open(struct space *space, const struct backend *backend);
 
-/* Add the device at the PCI address @address to the space. */
+/* Open the device at the PCI address @address, which the next space_attach() is about. */
+int space_bind(struct space *space, const char *address);
+
+/* Add that device to the space. */
 int space_attach(struct space *space, const char *address);
 
 /* Close everything: first the devices, then the space with what is mapped. */

@@ -57,6 +57,8 @@ static const struct row rows[] = {
 	{ "exit-thp", run_exit, MEMORY_THP, 256 * MIB },
 	{ "exit-anon", run_exit, MEMORY_ANON, 256 * MIB },
 	{ "hugetlb-1g", run_bulk, MEMORY_HUGETLB_1G, GIB },
+	{ "first-thp", run_first, MEMORY_THP, 256 * MIB },
+	{ "first-anon", run_first, MEMORY_ANON, 256 * MIB },
 	{ "two-devices", run_two_devices, MEMORY_ANON, 256 * MIB },
 	{ "two-iommus", run_two_iommus, MEMORY_ANON, 256 * MIB },
 	{ "two-threads", run_threads, MEMORY_ANON, 256 * MIB },
@@ -118,7 +120,13 @@ void describe(const struct row *row, struct memory *memory)
 void open_space(struct bench *bench, struct space *space)
 {
 	check(space_open(space, bench->backend), bench->backend->name);
+	bind(space, bench->devices[0]);
 	attach(space, bench->devices[0]);
+}
+
+void bind(struct space *space, const char *address)
+{
+	check(space_bind(space, address), address);
 }
 
 void attach(struct space *space, const char *address)

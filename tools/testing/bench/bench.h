@@ -43,6 +43,7 @@ const char *run_bulk(struct bench *bench, const struct row *row, struct memory *
 const char *run_file(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_small(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_two_devices(struct bench *bench, const struct row *row, struct memory *memory);
+const char *run_first(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_two_iommus(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_threads(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_boot(struct bench *bench, const struct row *row, struct memory *memory);
@@ -69,6 +70,7 @@ void describe(const struct row *row, struct memory *memory);
 
 /* These end the program if they do not succeed. */
 void open_space(struct bench *bench, struct space *space);
+void bind(struct space *space, const char *address);
 void attach(struct space *space, const char *address);
 void map(struct space *space, void *memory, uint64_t iova, uint64_t size);
 uint64_t map_anywhere(struct space *space, void *memory, uint64_t size);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A plugin of QEMU's that counts which instructions are executed while the benchmark
- * maps, and while it unmaps (phase.h):
+ * maps, while it unmaps, and while it attaches (phase.h):
  *
  *	qemu-system-x86_64 -plugin count.so,out=FILE
  *
@@ -19,7 +19,7 @@
 
 EXPORTED int qemu_plugin_version = PLUGIN_VERSION;
 
-/* The counts are those of the last series of maps and the unmaps behind it. */
+/* The counts are those of the last series of maps and what comes behind it. */
 struct piece {
 	struct piece *next;
 	uint64_t address, length;
@@ -30,7 +30,7 @@ struct piece {
 static struct piece *pieces;
 static uintptr_t current;
 static unsigned int series;
-static bool unmapped;
+static bool complete;
 static const char *path;
 
 static void executed(unsigned int vcpu, void *data)
@@ -48,10 +48,10 @@ static void begun(unsigned int vcpu, void *data)
 {
 	(void)vcpu;
 	current = (uintptr_t)data;
-	if (current == PHASE_MAP && unmapped)
+	if (current == PHASE_MAP && complete)
 		series++;
 	if (current != PHASE_OTHER)
-		unmapped = current == PHASE_UNMAP;
+		complete = current != PHASE_MAP;
 }
 
 /* Code is translated again now and then: an address can have several pieces. */
@@ -92,8 +92,9 @@ static void report(void *data)
 	(void)data;
 	for (piece = pieces; file && piece; piece = piece->next)
 		if (piece->series == series)
-			fprintf(file, "%lx %lu %lu %lu\n", piece->address, piece->length,
-				piece->counts[PHASE_MAP], piece->counts[PHASE_UNMAP]);
+			fprintf(file, "%lx %lu %lu %lu %lu\n", piece->address, piece->length,
+				piece->counts[PHASE_MAP], piece->counts[PHASE_UNMAP],
+				piece->counts[PHASE_ATTACH]);
 	if (!file || fclose(file))
 		perror(path);
 }

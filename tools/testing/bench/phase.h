@@ -9,7 +9,8 @@
 #define PHASE_OTHER 0
 #define PHASE_MAP 1
 #define PHASE_UNMAP 2
-#define PHASES 3
+#define PHASE_ATTACH 3
+#define PHASES 4
 
 /* The displacement of a "nopl"; its low byte is the phase. */
 #define PHASE_MARK 0x69766100

@@ -6,7 +6,7 @@ import argparse
 import bisect
 import subprocess
 
-PHASES = ("map", "unmap")
+PHASES = ("map", "unmap", "attach")
 
 
 def read_samples(path):

@@ -27,6 +27,8 @@ ROWS = {
     "small": ("one 4 KiB page a call", "call"),
     "viommu": ("vIOMMU, 10 000 live of 4 to 64 KiB", "call"),
     "boot": ("guest boot, 3 GiB low + 1 GiB high", "4 KiB"),
+    "first-thp": ("first device comes, 256 MiB of THP", "call"),
+    "first-anon": ("first device comes, of 4 KiB pages", "call"),
     "two-devices": ("two devices, 4 KiB pages in order", "4 KiB"),
     "two-iommus": ("two IOMMUs and domains, in order", "4 KiB"),
     "two-threads": ("two threads, 4 KiB pages in order", "4 KiB"),
@@ -52,6 +54,8 @@ TARGETS = {
     "memfd-file": {"map": 0.50, "unmap": 0.30},
     "small": {"map": 0.65, "unmap": 0.65},
     "exit-thp": {"mapped": 0.02},
+    "first-thp": {"attach": 0.20},
+    "first-anon": {"attach": 1.00},
     "chosen": {"1k": 0.25, "10k": 0.25, "100k": 0.25},
     "chosen-holes": {"1k": 0.25, "10k": 0.25, "100k": 0.25},
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "phase.h"
 #include "../../../samples/iommufd/edu.h"
 
 /*
@@ -106,6 +107,39 @@ const char *run_small(struct bench *bench, const struct row *row, struct memory 
 	return NULL;
 }
 
+/* A device comes to a space without one, where all is mapped that it is to reach. */
+static void first_attach(struct bench *bench, const struct row *row, struct memory *memory,
+			 bool first)
+{
+	struct space space;
+	uint64_t start, end;
+
+	check(space_open(&space, bench->backend), bench->backend->name);
+	map(&space, memory->start, IOVA, memory->size);
+	bind(&space, bench->devices[0]);
+	start = now();
+	phase(PHASE_ATTACH);
+	attach(&space, bench->devices[0]);
+	phase(PHASE_OTHER);
+	end = now();
+	sample(bench, row, "attach", end - start);
+	if (first)
+		check_dma(bench, &space, memory);
+	space_close(&space);
+}
+
+const char *run_first(struct bench *bench, const struct row *row, struct memory *memory)
+{
+	int i;
+
+	if (!bench->backend->maps_alone)
+		return "without a device it maps nothing";
+	describe(row, memory);
+	for (i = 0; i < bench->runs; i++)
+		first_attach(bench, row, memory, !i);
+	return NULL;
+}
+
 /* A device like the first one, or NULL: behind the same IOMMU, or another one. */
 static const char *other_device(struct bench *bench, bool same_iommu)
 {
@@ -139,6 +173,7 @@ static void with_second(struct bench *bench, const struct row *row, struct memor
 		open_space(bench, &space);
 		map(&space, memory->start, IOVA, memory->size);
 		start = now();
+		bind(&space, second);
 		attach(&space, second);
 		sample(bench, row, "attach", now() - start);
 		unmap(&space, IOVA, memory->size);

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Each call has its first allocation fail, then its second, and so on until none is
- * left to fail. What fails must change nothing, and work when it is tried again.
+ * left to fail. What fails must change nothing, and work when it is tried again. Where
+ * there are thousands, behind the first ones a sample of them will do.
  *
  * A new call is a struct sweep: a line for what it does, and one for its undoing.
  */
+#include "failnth_bars.h"
+#include "failnth_domains.h"
 #include "failnth_ioasid.h"
+#include "failnth_mock.h"
 #include "failnth_native.h"
+#include "failnth_vfio.h"
 
 /* --- the sweep ------------------------------------------------------------------ */
 
@@ -46,34 +51,39 @@ __attribute__((constructor)) static void find_code(void)
 	failnth_find(&code, "iommufd", SET_DOMAIN);
 }
 
-FIXTURE_SETUP(failnth)
+static void set_up(struct __test_metadata *_metadata, struct trial *trial,
+		   const struct sweep *sweep)
 {
-	struct world *w = &self->world;
+	struct world *w = &trial->world;
 
-	ASSERT_OK(failnth_prepare(&code, variant->sweep.leaves))
+	ASSERT_OK(failnth_prepare(&code, sweep->leaves))
 		TH_LOG("needs a kernel that can fail on request");
-	self->faults = failnth_open();
-	ASSERT_LE(0, self->faults);
-	ASSERT_OK(edu_find(&w->b.edu, getenv("EDU")));
+	trial->faults = failnth_open();
+	ASSERT_LE(0, trial->faults);
+	ASSERT_OK(find_device(w));
 	/* What is charged and not given back shows, for then there is soon none left. */
 	ASSERT_OK(be_limited(4 * MANY_PAGES * PAGE));
 	w->group = -1;
+	w->access = -1;
+	w->queue.fd = -1;
 	w->memory = scattered_pages(MANY_PAGES);
 	ASSERT_NE(NULL, w->memory);
 	w->file = scattered_file(MANY_PAGES);
 	ASSERT_LE(0, w->file);
-	self->pins = held_pins();
+	trial->pins = held_pins();
 	ASSERT_OK(make_spaces(w));
-	if (variant->sweep.prepare)
-		ASSERT_OK(variant->sweep.prepare(w));
+	if (sweep->prepare)
+		ASSERT_OK(sweep->prepare(w));
 }
 
-FIXTURE_TEARDOWN(failnth)
+static void tear_down(struct __test_metadata *_metadata, struct trial *trial)
 {
-	bound_close(&self->world.b);
-	close(self->world.group);
-	close(self->world.file);
-	expect_nothing_left(_metadata, self->pins);
+	bound_close(&trial->world.b);
+	close(trial->world.group);
+	close(trial->world.access);
+	close(trial->world.queue.fd);
+	close(trial->world.file);
+	expect_nothing_left(_metadata, trial->pins);
 }
 
 static bool is_expected(int ret)
@@ -106,18 +116,23 @@ static bool got_lost(const struct sweep *sweep, struct world *w, const struct st
 {
 	static struct state now;
 
-	if (!sweep->answers || ret != -EFAULT)
+	if (ret != -EFAULT || !(sweep->answers || (sweep->moves && w->is_mock)))
 		return false;
 	take(&now, sweep, w);
 	return !state_compare(done, &now);
 }
 
-TEST_F_TIMEOUT(failnth, sweep, 120)
+static unsigned int after(const struct sweep *sweep, unsigned int nth)
+{
+	return nth + (nth > FIRST_ONES && sweep->stride ? sweep->stride : 1);
+}
+
+static void sweep_all(struct __test_metadata *_metadata, struct trial *trial,
+		      const struct sweep *sweep)
 {
 	static struct state before, done;
-	const struct sweep *sweep = &variant->sweep;
-	struct world *w = &self->world;
-	unsigned int nth, failed = 0;
+	struct world *w = &trial->world;
+	unsigned int nth, tries = 0, failed = 0;
 	bool happened;
 	int ret;
 
@@ -126,10 +141,10 @@ TEST_F_TIMEOUT(failnth, sweep, 120)
 	take(&done, sweep, w);
 	ASSERT_OK(sweep->undo(w));
 	expect_same(_metadata, sweep, w, &before, 0, "after undoing");
-	for (nth = 1, happened = true; happened; nth++) {
-		failnth_set(self->faults, nth);
+	for (nth = 1, happened = true; happened; nth = after(sweep, nth), tries++) {
+		failnth_set(trial->faults, nth);
 		ret = sweep->run(w);
-		happened = failnth_happened(self->faults);
+		happened = failnth_happened(trial->faults);
 		if (ret < 0 && !got_lost(sweep, w, &done, ret)) {
 			failed++;
 			EXPECT_TRUE(happened && is_expected(ret))
@@ -142,7 +157,52 @@ TEST_F_TIMEOUT(failnth, sweep, 120)
 		expect_same(_metadata, sweep, w, &before, nth, "after undoing");
 		ASSERT_TRUE(__test_passed(_metadata));
 	}
-	TH_LOG("%u of %u made the call fail", failed, nth - 2);
+	TH_LOG("%u of %u made the call fail", failed, tries - 1);
+}
+
+FIXTURE_SETUP(failnth)
+{
+	set_up(_metadata, &self->trial, &variant->sweep);
+}
+
+FIXTURE_TEARDOWN(failnth)
+{
+	tear_down(_metadata, &self->trial);
+}
+
+TEST_F_TIMEOUT(failnth, sweep, 300)
+{
+	sweep_all(_metadata, &self->trial, &variant->sweep);
+}
+
+FIXTURE_SETUP(failnth_vfio)
+{
+	set_up(_metadata, &self->trial, &variant->sweep);
+}
+
+FIXTURE_TEARDOWN(failnth_vfio)
+{
+	tear_down(_metadata, &self->trial);
+}
+
+TEST_F_TIMEOUT(failnth_vfio, sweep, 300)
+{
+	sweep_all(_metadata, &self->trial, &variant->sweep);
+}
+
+FIXTURE_SETUP(failnth_mock)
+{
+	set_up(_metadata, &self->trial, &variant->sweep);
+}
+
+FIXTURE_TEARDOWN(failnth_mock)
+{
+	tear_down(_metadata, &self->trial);
+}
+
+TEST_F_TIMEOUT(failnth_mock, sweep, 300)
+{
+	sweep_all(_metadata, &self->trial, &variant->sweep);
 }
 
 TEST_HARNESS_MAIN

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The sweeps of the calls of <linux/iommu.h>, and of what VFIO does with a device. */
+/* The sweeps of the calls of <linux/iommu.h>, and of where a device goes. */
 #ifndef LAB_FAILNTH_IOASID_H
 #define LAB_FAILNTH_IOASID_H
 
-#include <pthread.h>
-
-#include "failnth_sweep.h"
+#include "failnth_device.h"
 
 static int do_open(struct world *w)
 {
@@ -107,53 +105,6 @@ static int nothing(struct world *w)
 	return 0;
 }
 
-static int close_device(struct world *w)
-{
-	edu_close(&w->b.edu);
-	return 0;
-}
-
-static int do_open_device(struct world *w)
-{
-	return edu_open(&w->b.edu);
-}
-
-static int open_unbound(struct world *w)
-{
-	edu_close(&w->b.edu);
-	return edu_open(&w->b.edu);
-}
-
-static int do_bind(struct world *w)
-{
-	int id = vfio_bind(w->b.edu.fd, w->b.fd);
-
-	return id < 0 ? id : id == w->b.id ? 0 : -EBADSLT;
-}
-
-static int do_attach(struct world *w)
-{
-	return vfio_attach(w->b.edu.fd, w->b.ioasid);
-}
-
-static int do_move(struct world *w)
-{
-	return vfio_attach(w->b.edu.fd, w->other);
-}
-
-static int do_detach(struct world *w)
-{
-	return vfio_detach(w->b.edu.fd);
-}
-
-static int return_device(struct world *w)
-{
-	int ret = edu_open(&w->b.edu);
-
-	ret = ret ? ret : do_bind(w);
-	return ret ? ret : do_attach(w);
-}
-
 /* Everything is closed: what is open is another context, and empty. */
 static int do_close(struct world *w)
 {
@@ -172,39 +123,25 @@ static int make_spaces(struct world *w)
 	if (w->b.fd < 0 || w->b.ioasid < 0 || w->other < 0)
 		return -EIO;
 	ret = map_rest(w);
-	if (!ret)
-		ret = edu_open(&w->b.edu);
-	w->b.id = ret ? ret : vfio_bind(w->b.edu.fd, w->b.fd);
-	return w->b.id < 0 ? w->b.id : do_attach(w);
+	return ret ? ret : bring_device(w);
 }
 
-static void *remove_soon(void *data)
+/* As many areas of two pages each, which are in two places, so that each area takes memory. */
+static int map_areas(struct world *w, int ioasid)
 {
-	struct world *w = data;
+	int i, ret = 0;
 
-	edu_sleep_ms(50);
-	edu_close(&w->b.edu);
-	return NULL;
-}
-
-/* The device is asked for while it is in use; whoever uses it lets go a little later. */
-static int do_unplug(struct world *w)
-{
-	pthread_t closer;
-	int ret = -pthread_create(&closer, NULL, remove_soon, w);
-
-	if (ret)
-		return ret;
-	ret = hotplug_remove(&w->b.edu);
-	pthread_join(closer, NULL);
+	for (i = 0; !ret && i < MANY_AREAS; i++)
+		ret = ioasid_map(w->b.fd, ioasid, w->memory + 2 * i * PAGE,
+				 MANY_IOVA + 3 * i * PAGE, 2 * PAGE, IOASID_RW);
 	return ret;
 }
 
-static int undo_unplug(struct world *w)
+static int prepare_many_areas(struct world *w)
 {
-	int ret = hotplug_restore(&w->b.edu);
+	int ret = do_detach(w);
 
-	return ret ? ret : return_device(w);
+	return ret ? ret : map_areas(w, w->b.ioasid);
 }
 
 CALL(open) SWEEP(NULL, do_open, undo_open);
@@ -217,14 +154,10 @@ CALL(unmap) SWEEP(do_map, undo_map, do_map, .answers = true);
 CALL(unmap_without_device) SWEEP(do_map_other, undo_map_other, do_map_other, .answers = true);
 CALL(unmap_all) SWEEP(NULL, do_unmap_all, map_rest, .answers = true);
 CALL(get_info) SWEEP(NULL, do_get_info, nothing);
-CALL(get_info_detached) SWEEP(do_detach, do_get_info, nothing);
-CALL(open_device) SWEEP(close_device, do_open_device, close_device);
-CALL(bind) SWEEP(open_unbound, do_bind, open_unbound);
 CALL(attach) SWEEP(do_detach, do_attach, do_detach);
-CALL(move) SWEEP(do_map_other, do_move, do_attach);
+CALL(attach_many_areas) SWEEP(prepare_many_areas, do_attach, do_detach, .stride = 401);
+CALL(move) SWEEP(do_map_other, do_move, do_attach, .moves = true);
 CALL(detach) SWEEP(NULL, do_detach, do_attach, .leaves = true);
-CALL(close_device) SWEEP(NULL, close_device, return_device, .leaves = true);
 CALL(close) SWEEP(NULL, do_close, make_spaces, .leaves = true);
-CALL(unplug) SWEEP(NULL, do_unplug, undo_unplug, .leaves = true);
 
 #endif /* LAB_FAILNTH_IOASID_H */

@@ -5,11 +5,10 @@
 
 #include "container_calls.h"
 #include "failnth_ioasid.h"
-#include "iommufd_bar.h"
 
-/* Where what is copied goes, and where it may be put by the driver. */
-#define COPY_IOVA (MANY_IOVA + (1UL << 30))
-#define ALLOWED_IOVA (MANY_IOVA + (2UL << 30))
+/* Where what is copied goes, and where it may be put by the driver: below 2 GiB, all of it. */
+#define COPY_IOVA (MANY_IOVA + (256UL << 20))
+#define ALLOWED_IOVA (MANY_IOVA + (512UL << 20))
 
 static int whole(int64_t bytes)
 {
@@ -50,6 +49,18 @@ static int do_hwpt_alloc(struct world *w)
 	return alloc_domain(w, w->other);
 }
 
+static int do_fault_queue(struct world *w)
+{
+	return fault_queue_alloc(w->b.fd, &w->queue);
+}
+
+static int undo_fault_queue(struct world *w)
+{
+	close(w->queue.fd);
+	w->queue.fd = -1;
+	return destroy(w->b.fd, w->queue.id);
+}
+
 static int prepare_domain(struct world *w)
 {
 	int ret = do_map_other(w);
@@ -73,7 +84,7 @@ static int prepare_domain_of_the_same(struct world *w)
 
 static int do_attach_domain(struct world *w)
 {
-	int id = attach_pt(w->b.edu.fd, w->result);
+	int id = go_to(w, w->result);
 
 	return id < 0 ? id : id == w->result ? 0 : -EBADSLT;
 }
@@ -119,8 +130,8 @@ static int allow_some(struct world *w)
 {
 	const struct iommu_iova_range allowed[] = {
 		{ ALLOWED_IOVA, ALLOWED_IOVA + 100 * PAGE - 1 },
-		{ ALLOWED_IOVA + (1UL << 30), ALLOWED_IOVA + (2UL << 30) - 1 },
-		{ ALLOWED_IOVA + (3UL << 30), ALLOWED_IOVA + (4UL << 30) - 1 },
+		{ ALLOWED_IOVA + (64UL << 20), ALLOWED_IOVA + (96UL << 20) - 1 },
+		{ ALLOWED_IOVA + (128UL << 20), ALLOWED_IOVA + (160UL << 20) - 1 },
 	};
 
 	return allow_iovas(w->b.fd, w->b.ioasid, allowed, 3);
@@ -143,39 +154,6 @@ static int undo_allow(struct world *w)
 static int do_map_file(struct world *w)
 {
 	return ioas_map_file(w->b.fd, w->b.ioasid, w->file, 0, MANY_PAGES * PAGE, MANY_IOVA);
-}
-
-/* The file is the device's registers. */
-static int prepare_map_bar(struct world *w)
-{
-	int ret = edu_start(&w->b.edu), buf;
-
-	if (ret)
-		return ret;
-	buf = bar_buf(&w->b.edu, 0, w->b.edu.bar_size);
-	ret = buf < 0 ? buf : dup2(buf, w->file) < 0 ? -errno : 0;
-	if (buf >= 0)
-		close(buf);
-	return ret;
-}
-
-static int do_map_bar(struct world *w)
-{
-	return ioas_map_file(w->b.fd, w->b.ioasid, w->file, 0, w->b.edu.bar_size, MANY_IOVA);
-}
-
-static int do_unmap_bar(struct world *w)
-{
-	int64_t bytes = ioas_unmap(w->b.fd, w->b.ioasid, MANY_IOVA, w->b.edu.bar_size);
-
-	return bytes < 0 ? bytes : bytes == (int64_t)w->b.edu.bar_size ? 0 : -ENODATA;
-}
-
-static int prepare_unmap_bar(struct world *w)
-{
-	int ret = prepare_map_bar(w);
-
-	return ret ? ret : do_map_bar(w);
 }
 
 /* Who else pays: the same process, which has to have it all charged once more meanwhile. */
@@ -246,6 +224,35 @@ static int do_copy_anywhere(struct world *w)
 	arg.flags = RW;
 	ret = call(w->b.fd, IOMMU_IOAS_COPY, &arg);
 	return remember_choice(w, ret ? ret : (int64_t)arg.dst_iova);
+}
+
+/*
+ * A space without a device, with memory that is there twice, and of which a half is in the space
+ * with the device as well, and so is pinned already.
+ */
+static int prepare_copies(struct world *w)
+{
+	const unsigned long half = MANY_PAGES / 2 * PAGE;
+	int ret = prepare_copy(w);
+
+	if (!ret)
+		ret = ioas_copy(w->b.fd, w->other, COPY_IOVA, w->other, MANY_IOVA, 2 * half);
+	return ret ? ret : ioas_copy(w->b.fd, w->b.ioasid, COPY_IOVA, w->other, MANY_IOVA, half);
+}
+
+static int prepare_domain_of_copies(struct world *w)
+{
+	int ret = prepare_copies(w);
+
+	return ret ? ret : do_hwpt_alloc(w);
+}
+
+/* Memory of a file that no device has yet. */
+static int prepare_attach_file(struct world *w)
+{
+	int ret = do_detach(w);
+
+	return ret ? ret : do_map_file(w);
 }
 
 static int prepare_unmap_copy(struct world *w)
@@ -420,59 +427,26 @@ static int do_container_info(struct world *w)
 	return call(w->b.fd, VFIO_IOMMU_GET_INFO, &arg);
 }
 
-static int take_group(struct world *w)
-{
-	edu_close(&w->b.edu);
-	w->group = open_group(w->b.edu.address);
-	return w->group < 0 ? -EIO : 0;
-}
-
-static int do_join(struct world *w)
-{
-	return join(w->group, w->b.fd);
-}
-
-/* The space that was made for it stays. */
-static int undo_join(struct world *w)
-{
-	struct iommu_vfio_ioas get = { .size = sizeof(get), .op = IOMMU_VFIO_IOAS_GET };
-	int ret = call(w->group, VFIO_GROUP_UNSET_CONTAINER, NULL);
-
-	if (!ret)
-		ret = call(w->b.fd, IOMMU_VFIO_IOAS, &get);
-	return ret ? ret : destroy(w->b.fd, get.ioas_id);
-}
-
-static int take_group_in(struct world *w)
-{
-	int ret = set_container(w);
-
-	if (!ret)
-		ret = take_group(w);
-	return ret ? ret : do_join(w);
-}
-
-static int do_group_device(struct world *w)
-{
-	w->b.edu.fd = ioctl(w->group, VFIO_GROUP_GET_DEVICE_FD, w->b.edu.address);
-	return w->b.edu.fd < 0 ? -errno : 0;
-}
-
 CALL(ioas_alloc) SWEEP(NULL, do_ioas_alloc, do_destroy_result);
 CALL(destroy) SWEEP(do_map_other, do_destroy, undo_destroy);
 CALL(hwpt_alloc) SWEEP(do_map_other, do_hwpt_alloc, do_destroy_result);
+CALL(fault_queue) SWEEP(NULL, do_fault_queue, undo_fault_queue);
+CALL(hwpt_alloc_copies) SWEEP(prepare_copies, do_hwpt_alloc, do_destroy_result);
 CALL(hwpt_destroy) SWEEP(prepare_domain, do_destroy_result, do_hwpt_alloc);
+CALL(hwpt_destroy_copies) SWEEP(prepare_domain_of_copies, do_destroy_result, do_hwpt_alloc);
+CALL(attach_file) SWEEP(prepare_attach_file, do_attach, do_detach);
+CALL(move_to_copies) SWEEP(prepare_copies, do_move, do_attach, .moves = true);
 CALL(attach_domain) SWEEP(prepare_domain_detached, do_attach_domain, do_detach);
-CALL(move_to_domain) SWEEP(prepare_domain, do_attach_domain, do_attach);
-CALL(move_within) SWEEP(prepare_domain_of_the_same, do_attach_domain, do_attach);
-CALL(move_from_domain) SWEEP(prepare_attached_domain, do_attach, do_attach_domain);
+CALL(move_to_domain) SWEEP(prepare_domain, do_attach_domain, do_attach, .moves = true);
+CALL(move_within) SWEEP(prepare_domain_of_the_same, do_attach_domain, do_attach,
+			.moves = true);
+CALL(move_from_domain) SWEEP(prepare_attached_domain, do_attach, do_attach_domain,
+			     .moves = true);
 CALL(detach_domain) SWEEP(prepare_attached_domain, do_detach, do_attach_domain, .leaves = true);
 CALL(ioas_map) SWEEP(NULL, do_ioas_map, do_ioas_unmap);
 CALL(map_anywhere) SWEEP(NULL, do_map_anywhere, unmap_chosen);
 CALL(map_where_allowed) SWEEP(allow_some, do_map_anywhere, unmap_chosen);
 CALL(map_file) SWEEP(NULL, do_map_file, do_ioas_unmap);
-CALL(map_bar) SWEEP(prepare_map_bar, do_map_bar, do_unmap_bar);
-CALL(unmap_bar) SWEEP(prepare_unmap_bar, do_unmap_bar, do_map_bar, .answers = true);
 CALL(copy) SWEEP(prepare_copy, do_copy, unmap_copy);
 CALL(copy_within) SWEEP(prepare_copy_within, do_copy_within, unmap_copy);
 CALL(copy_without_device) SWEEP(prepare_copy_without, do_copy, unmap_copy);
@@ -494,8 +468,6 @@ CALL(container_unmap) SWEEP(prepare_container_unmap, do_container_unmap, do_cont
 CALL(container_cut) SWEEP(prepare_container_cut, do_container_cut, undo_container_cut,
 			  .answers = true);
 CALL(container_info) SWEEP(set_container, do_container_info, nothing);
-CALL(join) SWEEP(take_group, do_join, undo_join);
-CALL(group_device) SWEEP(take_group_in, do_group_device, close_device);
 CALL(close_all) SWEEP(make_more, do_close, make_all, .leaves = true);
 
 #endif /* LAB_FAILNTH_NATIVE_H */

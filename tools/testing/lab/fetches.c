@@ -33,6 +33,7 @@ FIXTURE(fetched)
 		struct iommu_vfio_ioas vfio_ioas;
 		struct iommu_hwpt_alloc hwpt;
 		struct iommu_hw_info hw_info;
+		struct iommu_fault_alloc faults;
 		struct iommu_ioas_change_process change;
 		struct vfio_iommu_type1_dma_map vfio_map;
 		struct vfio_iommu_type1_dma_unmap vfio_unmap;
@@ -261,6 +262,18 @@ static size_t ask_for_hw_info(SELF *self)
 	return sizeof(self->arg->hw_info);
 }
 
+static size_t ask_for_faults(SELF *self)
+{
+	self->arg->faults = (struct iommu_fault_alloc) { .size = sizeof(self->arg->faults) };
+	return sizeof(self->arg->faults);
+}
+
+static void destroy_faults(SELF *self)
+{
+	close(self->arg->faults.out_fault_fd);
+	destroy(self->b.fd, self->arg->faults.out_fault_id);
+}
+
 static size_t ask_to_pay(SELF *self)
 {
 	self->arg->change = (struct iommu_ioas_change_process) {
@@ -281,6 +294,7 @@ CALL(option) { IOMMU_OPTION, ask_for_option, nothing, 0 };
 CALL(vfio_ioas) { IOMMU_VFIO_IOAS, ask_for_container, nothing, 0 };
 CALL(hwpt_alloc) { IOMMU_HWPT_ALLOC, ask_for_domain, destroy_domain, 0 };
 CALL(hw_info) { IOMMU_GET_HW_INFO, ask_for_hw_info, nothing, 0 };
+CALL(fault_queue) { IOMMU_FAULT_QUEUE_ALLOC, ask_for_faults, destroy_faults, 0 };
 CALL(change_process) { IOMMU_IOAS_CHANGE_PROCESS, ask_to_pay, nothing, 0 };
 
 /* --- the VFIO container ------------------------------------------------------------- */

@@ -3,22 +3,31 @@
  * Calls of both dialects in any order with any arguments, each with the outcome that
  * a model of the documented behaviour foresees:
  *
- *   fuzz [--seed N] [--calls N] [--seconds N] [--input HEX] [--guided]
+ *   fuzz [--seed N] [--calls N] [--seconds N] [--input HEX] [--guided] [--mock]
  *
  * A series of calls is made from an input (fuzz_input.h). Without coverage from the
  * kernel, a seed repeats everything; an input that was printed repeats its series.
- * With --guided it fails if the kernel does not tell what was executed.
+ * With --guided it fails if the kernel does not tell what was executed. With --mock there are
+ * devices in software, and what their domains lead to is compared as well.
  *
  * A new call is a function that makes it, foresees its outcome, and changes the model;
  * and a line in the table of calls.
  */
 #include <getopt.h>
 
+#include "fuzz_bars.h"
 #include "fuzz_container.h"
 #include "fuzz_device.h"
+#include "fuzz_dirty.h"
+#include "fuzz_faults.h"
+#include "fuzz_hwpt.h"
 #include "fuzz_ioasid.h"
+#include "fuzz_learn.h"
+#include "fuzz_mock.h"
 #include "fuzz_native.h"
 #include "fuzz_native_map.h"
+#include "fuzz_nested.h"
+#include "fuzz_show.h"
 
 static void fuzz_count(struct fuzz *f)
 {
@@ -26,61 +35,116 @@ static void fuzz_count(struct fuzz *f)
 	unsigned int c;
 
 	for (c = 0; c < MODEL_CONTEXTS; c++)
-		want += context_of(f, c)->pinned;
+		want += model_pinned(context_of(f, c));
 	foreseen(f, "what is accounted as pinned", pinned_pages(), want);
 	expected(f, "what is pinned", held_pins() - f->pins, want);
 }
 
-/* The calls, and how often each is made, in relation to the others. */
-static const struct {
+struct choices {
 	void (*make)(struct fuzz *f);
 	unsigned int share;
-} table[] = {
-	{ fuzz_map, 20 }, { fuzz_unmap, 12 }, { fuzz_alloc, 14 }, { fuzz_free, 4 },
+};
+
+/* The calls, and how often each is made, in relation to the others. */
+static const struct choices table[] = {
+	{ fuzz_map, 16 }, { fuzz_unmap, 12 }, { fuzz_alloc, 14 }, { fuzz_free, 4 },
 	{ fuzz_attach, 14 }, { fuzz_bind, 8 }, { fuzz_detach, 4 }, { fuzz_info, 2 },
-	{ fuzz_extension, 2 }, { fuzz_unknown, 2 }, { fuzz_count, 4 },
-	{ fuzz_reopen_device, 1 }, { fuzz_reopen_context, 1 },
-	{ fuzz_ioas_alloc, 10 }, { fuzz_destroy, 8 }, { fuzz_ioas_map, 32 },
-	{ fuzz_map_file, 14 }, { fuzz_copy, 28 }, { fuzz_ioas_unmap, 20 },
+	{ fuzz_extension, 2 }, { fuzz_unknown, 2 }, { fuzz_count, 6 }, { fuzz_show, 3 },
+	{ fuzz_reopen_device, 1 }, { fuzz_reopen_context, 1 }, { fuzz_protect, 3 },
+	{ fuzz_ioas_alloc, 10 }, { fuzz_destroy, 8 }, { fuzz_ioas_map, 24 },
+	{ fuzz_map_file, 14 }, { fuzz_copy, 24 }, { fuzz_ioas_unmap, 19 },
 	{ fuzz_ioas_ranges, 8 }, { fuzz_ioas_allow, 8 }, { fuzz_option, 6 },
-	{ fuzz_absent, 4 }, { fuzz_change_process, 2 }, { fuzz_hwpt_alloc, 8 }, { fuzz_hw_info, 3 },
+	{ fuzz_absent, 2 }, { fuzz_change_process, 2 }, { fuzz_hwpt_alloc, 8 }, { fuzz_hw_info, 3 },
+	{ fuzz_invalidate, 1 }, { fuzz_viommu_alloc, 1 }, { fuzz_vdevice_alloc, 1 },
+	{ fuzz_set_dirty, 1 }, { fuzz_get_dirty, 1 }, { fuzz_fault_queue, 1 },
+	{ fuzz_close_queue, 1 }, { fuzz_read_queue, 1 }, { fuzz_let_bars, 1 }, { fuzz_take_bar, 1 },
 	{ fuzz_vfio_ioas, 5 }, { fuzz_vfio_extension, 2 }, { fuzz_set_iommu, 2 },
 	{ fuzz_vfio_map, 4 }, { fuzz_vfio_unmap, 3 }, { fuzz_vfio_info, 3 },
 };
 
+/* What comes half of the time with devices in software. */
+static const struct choices mock_table[] = {
+	{ fuzz_plug, 28 }, { fuzz_unplug, 8 }, { fuzz_move, 18 }, { fuzz_fault_queue, 4 },
+	{ fuzz_check_domain, 16 }, { fuzz_check_address, 8 },
+	{ fuzz_hwpt_alloc, 32 }, { fuzz_destroy, 12 },
+	{ fuzz_set_dirty, 12 }, { fuzz_write, 20 }, { fuzz_get_dirty, 20 },
+	{ fuzz_pasid, 16 }, { fuzz_pasid_detach, 4 }, { fuzz_pasid_check, 8 },
+	{ fuzz_viommu_alloc, 8 }, { fuzz_vdevice_alloc, 10 }, { fuzz_invalidate, 12 },
+	{ fuzz_check_entries, 6 }, { fuzz_revoke, 6 }, { fuzz_fault, 8 },
+};
+
 #define SHARES 256
 
-static void fuzz_something(struct fuzz *f)
+static void choose(struct fuzz *f, const struct choices *choices, unsigned int count)
 {
 	unsigned int number = pick(&f->input, SHARES), i;
 
-	for (i = 0; i < ARRAY_SIZE(table) - 1 && number >= table[i].share; i++)
-		number -= table[i].share;
-	table[i].make(f);
+	for (i = 0; i < count - 1 && number >= choices[i].share; i++)
+		number -= choices[i].share;
+	choices[i].make(f);
+}
+
+static void fuzz_something(struct fuzz *f)
+{
+	unsigned int c;
+
+	if (f->is_mock && one_in(&f->input, 2))
+		choose(f, mock_table, ARRAY_SIZE(mock_table));
+	else
+		choose(f, table, ARRAY_SIZE(table));
+	for (c = 0; c < MODEL_CONTEXTS; c++)
+		model_find_bars(context_of(f, c));
 }
 
 /* --- episodes ------------------------------------------------------------------------ */
+
+/* Often there is soon a space, with a device or without, where most of what comes happens. */
+static void begin(struct fuzz *f)
+{
+	if (one_in(&f->input, 4))
+		return;
+	fuzz_bind(f);
+	fuzz_ioas_alloc(f);
+	if (f->is_mock)
+		fuzz_plug(f);
+	else if (one_in(&f->input, 2))
+		fuzz_attach(f);
+}
 
 /* From nothing to nothing, by way of some calls. */
 static void episode(struct fuzz *f)
 {
 	unsigned int calls = 16 + pick(&f->input, 240), c;
+	struct device *device = NULL;
 
 	f->episodes++;
 	f->has_device = f->edu.address[0] && one_in(&f->input, 2);
+	f->has_bad = one_in(&f->input, 2);
+	f->has_bytes = one_in(&f->input, 3);
+	f->has_far = !f->is_mock || one_in(&f->input, 3);
 	memset(f->model.contexts, 0, sizeof(f->model.contexts));
+	protect_again(f);
 	for (c = 0; c < MODEL_CONTEXTS; c++)
 		f->fds[c] = open_iommufd();
+	give_back_again(f);
+	let_bars(f, false);
 	if (f->has_device)
 		foreseen(f, "open of the device", edu_open(&f->edu), 0);
+	begin(f);
 	while (calls-- && !f->failed)
 		fuzz_something(f);
 	if (!f->failed)
 		fuzz_count(f);
-	for (c = 0; c < MODEL_CONTEXTS; c++)
+	for (c = 0; c < MODEL_CONTEXTS; c++) {
 		close(f->fds[c]);
-	close_device(f);
+		close_queues(context_of(f, c));
+	}
+	edu_close(&f->edu);
+	while (next_device(&f->model, &device))
+		model_unbind(&f->model, device);
 	foreseen(f, "pinned pages at the end", pinned_pages(), 0);
+	if (f->is_mock)
+		foreseen(f, "devices in software at the end", mock_count(), 0);
 	if (f->failed)
 		input_print(&f->input);
 }
@@ -129,7 +193,10 @@ static int prepare_file(struct fuzz *f)
 	f->file = memfd_create("fuzz", MFD_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->file);
 	f->file_for_reading = open(path, O_RDONLY | O_CLOEXEC);
-	return f->file_for_reading < 0 || ftruncate(f->file, FILE_PAGES * PAGE) ? -EIO : 0;
+	if (f->file_for_reading < 0 || ftruncate(f->file, FILE_PAGES * PAGE))
+		return -EIO;
+	f->file_memory = mmap(NULL, FILE_PAGES * PAGE, PROT_READ, MAP_SHARED, f->file, 0);
+	return f->file_memory == MAP_FAILED ? -ENOMEM : 0;
 }
 
 static int prepare(struct fuzz *f)
@@ -139,10 +206,8 @@ static int prepare(struct fuzz *f)
 	f->corpus = calloc(CORPUS_SIZE, sizeof(*f->corpus));
 	if (f->memory != (char *)MEMORY || !f->argument || !f->corpus || prepare_file(f))
 		return -ENOMEM;
-	mprotect(f->memory + RW_PAGES * PAGE, RO_PAGES * PAGE, PROT_READ);
-	mprotect(f->memory + (RW_PAGES + RO_PAGES) * PAGE, NO_PAGES * PAGE, PROT_NONE);
 	coverage_open(&f->coverage);
-	return learn_device(f);
+	return f->is_mock ? learn_device(f) : learn_device(f) ?: open_bar(f);
 }
 
 struct limits {
@@ -175,7 +240,7 @@ static void parse(struct fuzz *f, struct limits *limits, int argc, char **argv)
 		{ "seed", required_argument, NULL, 's' }, { "calls", required_argument, NULL, 'c' },
 		{ "seconds", required_argument, NULL, 't' },
 		{ "input", required_argument, NULL, 'i' }, { "guided", no_argument, NULL, 'g' },
-		{ }
+		{ "mock", no_argument, NULL, 'm' }, { }
 	};
 	int option;
 
@@ -190,6 +255,8 @@ static void parse(struct fuzz *f, struct limits *limits, int argc, char **argv)
 			f->verbose = input_parse(&f->input, optarg);
 		else if (option == 'g')
 			limits->guided = true;
+		else if (option == 'm')
+			f->is_mock = true;
 		if (option == '?' || (option == 'i' && !f->verbose))
 			ksft_exit_fail_msg("unknown option; see tools/testing/lab/fuzz.c\n");
 	}
@@ -214,7 +281,8 @@ int main(int argc, char **argv)
 	else
 		fuzz(f, &limits);
 	ksft_print_msg("%lu calls in %lu episodes, %.0f seconds, %s device\n", f->calls,
-		       f->episodes, now() - start, f->edu.address[0] ? "with a" : "without a");
+		       f->episodes, now() - start, f->is_mock ? "with software as a" :
+		       f->edu.address[0] ? "with a" : "without a");
 	ksft_test_result(!f->failed && f->calls, "every call as the model says\n");
 	ksft_test_result(held_pins() == f->pins, "no pin is left\n");
 	if (limits.guided) {

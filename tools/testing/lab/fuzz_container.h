@@ -72,10 +72,9 @@ static void fuzz_set_iommu(struct fuzz *f)
 		want = -EINVAL;
 	else if (!view.space)
 		want = -ENODEV;
-	else if (number == VFIO_TYPE1_IOMMU && !view.space->small_pages && view.has_domains &&
-		 view.space->count)
-		want = -EINVAL;
 	else if (number == VFIO_TYPE1_IOMMU)
+		want = model_check_small_pages(&view);
+	if (!want && number == VFIO_TYPE1_IOMMU)
 		view.space->small_pages = true;
 	foreseen(f, "VFIO_SET_IOMMU",
 		 call(f->fds[c], VFIO_SET_IOMMU, (void *)(unsigned long)number), want);
@@ -86,16 +85,18 @@ static int foresee_vfio_map(struct fuzz *f, const struct view *view,
 {
 	struct range range = { arg->iova, arg->iova + arg->size - 1 };
 	bool writable = arg->flags & VFIO_DMA_MAP_FLAG_WRITE;
+	unsigned int memory;
+	int ret;
 
 	if (arg->argsz < sizeof(*arg) || arg->flags > 3)
 		return -EINVAL;
 	if (!view->space)
 		return -ENODEV;
-	if (!arg->flags)
+	if (!arg->flags || (arg->vaddr | arg->iova | arg->size) % PAGE)
 		return -EINVAL;
 	if (arg->vaddr + arg->size < arg->vaddr)
 		return -EOVERFLOW;
-	if (!arg->size || (arg->size | arg->iova) % PAGE || arg->size > UINT64_MAX - PAGE)
+	if (!arg->size || arg->size > UINT64_MAX - PAGE)
 		return -EINVAL;
 	if (range.last < range.first)
 		return -EOVERFLOW;
@@ -103,12 +104,13 @@ static int foresee_vfio_map(struct fuzz *f, const struct view *view,
 		return -EINVAL;
 	if (model_is_taken(view->space, range))
 		return -EEXIST;
-	if (arg->vaddr % PAGE)
-		return -EINVAL;
-	if (!memory_is_good(f, arg->vaddr, arg->size, writable))
-		return -EFAULT;
-	model_put(view->context, view->space,
-		  (struct area) { range, model_pin(view->context, writable), 0 });
+	ret = check_memory(f, view, arg->vaddr, arg->size, writable, f->lets_bars);
+	if (ret)
+		return ret;
+	memory = model_new_memory(view->context, writable, false);
+	view->context->memory[memory].may_be_bar = f->lets_bars;
+	model_map(view->context, view->space,
+		  (struct area) { range, memory, .source = arg->vaddr });
 	return 0;
 }
 
@@ -118,7 +120,7 @@ static void fuzz_vfio_map(struct fuzz *f)
 	struct vfio_iommu_type1_dma_map arg = {
 		.argsz = sizeof(arg),
 		.flags = pick(&f->input, one_in(&f->input, 8) ? 9 : 4),
-		.vaddr = (uintptr_t)pick_memory(f),
+		.vaddr = (uintptr_t)pick_to_map(f),
 		.iova = pick_iova(f),
 		.size = pick_size(f),
 	};
@@ -135,23 +137,24 @@ static void fuzz_vfio_map(struct fuzz *f)
 }
 
 /* Of a cut behind an address: 1 if there is nothing in the way of it. */
-static int check_cut(const struct space *space, uint64_t last)
+static int check_cut(const struct view *view, uint64_t last)
 {
-	const struct area *area = model_area_at(space, last);
+	const struct area *area = model_area_at(view->space, last);
 
 	if (!area || area->range.last == last)
 		return 1;
 	if (area->range.first == last)
 		return 0;
-	return (last + 1) % PAGE ? -EINVAL : 1;
+	return (last + 1) % view->align || view->context->memory[area->memory].buf ||
+	       area->is_found ? -EINVAL : 1;
 }
 
 static int foresee_cuts(const struct view *view, struct range range)
 {
-	int ret = check_cut(view->space, range.last);
+	int ret = check_cut(view, range.last);
 
 	if (ret == 1 && range.first)
-		ret = check_cut(view->space, range.first - 1);
+		ret = check_cut(view, range.first - 1);
 	if (ret != 1)
 		return ret;
 	model_cut(view->context, view->space, range.last);
@@ -230,6 +233,11 @@ static void expect_chain(struct fuzz *f, struct vfio_iommu_type1_info *info,
 	unsigned int count = view_ranges(view, ranges);
 
 	expected(f, "the first capability", head->id, VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
+	/* All addresses are no limit. */
+	if (count == 1 && !ranges[0].first && ranges[0].last == UINT64_MAX) {
+		expected(f, "that there is no second capability", head->next, 0);
+		return;
+	}
 	cap = (void *)info + head->next;
 	expected(f, "the second capability", cap->header.id,
 		 VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE);

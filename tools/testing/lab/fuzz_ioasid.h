@@ -55,7 +55,7 @@ static void fuzz_alloc(struct fuzz *f)
 	unsigned int c = pick_context(f);
 	int got;
 
-	if (!model_next_id(context_of(f, c)))
+	if (!model_next_id(context_of(f, c)) || has_enough(f, context_of(f, c), SPACE))
 		return;
 	if (one_in(&f->input, 4)) {
 		arg.flags = IOMMU_IOASID_IOVA_WINDOW;
@@ -104,6 +104,7 @@ static int foresee_map(struct fuzz *f, const struct view *view, const struct ioa
 	struct range range = { map->iova, map->iova + map->size - 1 };
 	bool writable = map->flags & VFIO_DMA_MAP_FLAG_WRITE;
 	int ret = foresee_op(view, &arg->op);
+	unsigned int memory;
 
 	if (ret)
 		return ret;
@@ -122,17 +123,20 @@ static int foresee_map(struct fuzz *f, const struct view *view, const struct ioa
 		return -EEXIST;
 	if (!view_accepts(view, range))
 		return -EINVAL;
-	if (!memory_is_good(f, map->vaddr, map->size, writable))
-		return -EFAULT;
-	model_put(view->context, view->space,
-		  (struct area) { range, model_pin(view->context, writable), 0 });
+	ret = check_memory(f, view, map->vaddr, map->size, writable, true);
+	if (ret)
+		return ret;
+	memory = model_new_memory(view->context, writable, false);
+	view->context->memory[memory].may_be_bar = true;
+	model_map(view->context, view->space,
+		  (struct area) { range, memory, .source = map->vaddr });
 	return 0;
 }
 
 static void fuzz_map(struct fuzz *f)
 {
 	unsigned int c = pick_context(f);
-	struct ioasid_map arg = map_arg(pick_kind(f, c, SPACE), pick_memory(f), pick_iova(f),
+	struct ioasid_map arg = map_arg(pick_kind(f, c, SPACE), pick_to_map(f), pick_iova(f),
 					pick_size(f));
 	struct view view;
 	int got, want;
@@ -213,13 +217,11 @@ static void fuzz_unmap(struct fuzz *f)
 static void fuzz_info(struct fuzz *f)
 {
 	struct iommu_device_info arg = { .argsz = 32 };
-	const struct device *device = &f->model.device;
 	unsigned int c = pick_context(f);
-	int want = -ENOENT;
+	int want;
 
 	arg.dev_cookie = pick_kind(f, c, DEVICE);
-	if (device->context == (int)c && device->id == (int64_t)arg.dev_cookie)
-		want = 0;
+	want = model_device(&f->model, c, arg.dev_cookie) ? 0 : -ENOENT;
 	if (one_in(&f->input, 10))
 		arg.argsz = pick(&f->input, 33);
 	if (arg.argsz < 32)

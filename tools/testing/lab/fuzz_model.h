@@ -12,32 +12,40 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MODEL_IDS 24
+#define MODEL_IDS 64
 #define MODEL_AREAS 48
 #define MODEL_ALLOWED 8
+#define MODEL_MARKS 64
+#define MODEL_ENTRIES 4
 #define MODEL_PAGE 4096UL
-/* No call maps more of them. */
-#define MODEL_PAGES 80
+
+/* Where the process has a BAR, if there is one for it: far from what else can be named. */
+#define BAR_AT (1UL << 41)
+#define BAR_PAGES 16
 
 struct range {
 	uint64_t first, last;
 };
 
 /*
- * Memory that was pinned by one call. A page of it is pinned once, however often it is
- * mapped by now, and as long as it is mapped anywhere.
+ * Memory as one call has mapped it. As long as a space that has it has a domain, what that
+ * space has of it is pinned: each page once, however many areas have it.
  */
 struct memory {
 	unsigned int users;	/* areas that have some of it */
-	unsigned short users_of[MODEL_PAGES];
 	bool writable;
 	bool is_file;
+	int buf;		/* the dma-buf that it is of, or 0; nothing of it is pinned */
+	bool is_lost;		/* that was taken back: it is mapped nowhere, for ever */
+	bool may_be_bar;	/* by what it was mapped with */
 };
 
 struct area {
 	struct range range;
 	unsigned int memory;
-	uint64_t skip;		/* pages of the memory before the area's */
+	uint64_t source;	/* where its memory is, in the process or the file */
+	bool is_found;		/* to be a BAR */
+	bool is_read_only;	/* although its memory may be writable */
 };
 
 struct space {
@@ -45,26 +53,69 @@ struct space {
 	bool enforce_snoop, small_pages;
 	struct area areas[MODEL_AREAS];
 	unsigned int count;
+	bool was_mapped;	/* other than by copies */
 	struct range allowed[MODEL_ALLOWED];
 	unsigned int allowed_count;
 };
 
-struct hwpt {
-	int space;
-	bool is_auto;		/* goes with the device that it was made for */
+/* What a domain's page table can do. */
+struct format {
+	struct range translated;
+	uint64_t page;		/* the smallest */
 };
 
-enum kind { FREE_ID, SPACE, HWPT, DEVICE };
+/* A page that was written to. */
+struct mark {
+	uint64_t iova;
+	bool is_sure;		/* it is still marked: nothing was read that it might be part of */
+};
+
+struct hwpt {
+	int space;
+	bool is_auto;		/* goes with the last device that is on it */
+	struct format format;
+	uint32_t flags;		/* of IOMMU_HWPT_ALLOC */
+	int queue;		/* where page faults go, or 0 */
+	bool is_tracking;
+	struct mark marks[MODEL_MARKS];
+	unsigned int mark_count;
+};
+
+/* A domain inside of another, maybe one of a virtual IOMMU. */
+struct nested {
+	int parent;
+	int viommu;
+	uint32_t flags;
+	int queue;
+	uint32_t iotlb[MODEL_ENTRIES];
+};
+
+struct viommu {
+	int parent;
+};
+
+/* What a bound device is to a virtual IOMMU. */
+struct vdevice {
+	int viommu;
+	int device;
+	uint64_t number;
+};
+
+/* What has a TOMB cannot be found, and its id is not used again. */
+enum kind { FREE_ID, SPACE, HWPT, NESTED, VIOMMU, VDEVICE, QUEUE, DEVICE, TEST, TOMB };
 
 struct context {
 	enum kind kinds[MODEL_IDS + 1];
 	struct space spaces[MODEL_IDS + 1];
 	struct hwpt hwpts[MODEL_IDS + 1];
+	struct nested nested[MODEL_IDS + 1];
+	struct viommu viommus[MODEL_IDS + 1];
+	struct vdevice vdevices[MODEL_IDS + 1];
+	int queues[MODEL_IDS + 1];	/* their files; 0 for those that are closed */
 	int container;		/* the space that stands for a VFIO container, or 0 */
 	bool per_process;
 	bool knows_ioasids;	/* had a device bound, or an IOASID allocated */
 	struct memory memory[MODEL_IDS * MODEL_AREAS];
-	long pinned;
 };
 
 /* --- ranges ----------------------------------------------------------------------- */
@@ -88,9 +139,16 @@ static inline struct range common(struct range a, struct range b)
 	};
 }
 
-static inline uint64_t range_pages(struct range range)
+/* 0 for all addresses that there are. */
+static inline uint64_t range_length(struct range range)
 {
-	return (range.last - range.first) / MODEL_PAGE + 1;
+	return range.last - range.first + 1;
+}
+
+/* The numbers of the pages that some bytes are in. */
+static inline struct range pages_at(uint64_t source, uint64_t length)
+{
+	return (struct range) { source / MODEL_PAGE, (source + length - 1) / MODEL_PAGE };
 }
 
 /* --- ids -------------------------------------------------------------------------- */
@@ -106,9 +164,22 @@ static inline int model_next_id(const struct context *context)
 	return 0;
 }
 
+static inline unsigned int model_count(const struct context *context, enum kind kind)
+{
+	unsigned int count = 0;
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		count += context->kinds[id] == kind;
+	return count;
+}
+
+/* Of what can be found; FREE_ID if there is nothing. */
 static inline enum kind model_kind(const struct context *context, int64_t id)
 {
-	return id < 1 || id > MODEL_IDS ? FREE_ID : context->kinds[id];
+	enum kind kind = id < 1 || id > MODEL_IDS ? FREE_ID : context->kinds[id];
+
+	return kind == TOMB ? FREE_ID : kind;
 }
 
 static inline struct space *model_space(struct context *context, int64_t id)
@@ -116,7 +187,7 @@ static inline struct space *model_space(struct context *context, int64_t id)
 	return model_kind(context, id) == SPACE ? &context->spaces[id] : NULL;
 }
 
-/* Whether the space has domains: then it cannot be freed. */
+/* Whether the space has domains: then it cannot be freed, and all that it has is pinned. */
 static inline bool model_has_domains(const struct context *context, int space)
 {
 	int id;
@@ -136,46 +207,79 @@ static inline int model_add_space(struct context *context, struct range window, 
 	return id;
 }
 
-static inline int model_add_hwpt(struct context *context, int space, bool is_auto)
+static inline int model_add_hwpt(struct context *context, struct hwpt hwpt)
 {
 	int id = model_next_id(context);
 
 	context->kinds[id] = HWPT;
-	context->hwpts[id] = (struct hwpt) { .space = space, .is_auto = is_auto };
+	context->hwpts[id] = hwpt;
 	return id;
 }
 
 /* --- what is mapped --------------------------------------------------------------- */
 
-static inline unsigned int model_pin(struct context *context, bool writable)
+/* Memory that a call maps for the first time. */
+static inline unsigned int model_new_memory(struct context *context, bool writable, bool is_file)
 {
 	unsigned int number = 0;
 
 	while (context->memory[number].users)
 		number++;
-	context->memory[number] = (struct memory) { .writable = writable };
+	context->memory[number] = (struct memory) { .writable = writable, .is_file = is_file };
 	return number;
 }
 
 static inline void model_put(struct context *context, struct space *space, struct area area)
 {
-	struct memory *memory = &context->memory[area.memory];
-	uint64_t page, end = area.skip + range_pages(area.range);
-
-	memory->users++;
-	for (page = area.skip; page < end; page++)
-		context->pinned += !memory->users_of[page]++;
+	context->memory[area.memory].users++;
 	space->areas[space->count++] = area;
 }
 
-static inline void model_let_go(struct context *context, struct area area)
+static inline struct range area_pages(const struct area *area)
 {
-	struct memory *memory = &context->memory[area.memory];
-	uint64_t page, end = area.skip + range_pages(area.range);
+	return pages_at(area->source, range_length(area->range));
+}
 
-	memory->users--;
-	for (page = area.skip; page < end; page++)
-		context->pinned -= !--memory->users_of[page];
+/* Whether that is where the process has the registers of a device. */
+static inline bool is_bar(uint64_t address, uint64_t size)
+{
+	return address - BAR_AT < BAR_PAGES * MODEL_PAGE && size &&
+	       size <= BAR_AT + BAR_PAGES * MODEL_PAGE - address;
+}
+
+static inline bool is_bar_area(const struct context *context, const struct area *area)
+{
+	return !context->memory[area->memory].is_file &&
+	       is_bar(area->source, range_length(area->range));
+}
+
+/* Whether there is anything of it that could be pinned. */
+static inline bool has_pages(const struct context *context, const struct area *area)
+{
+	return !context->memory[area->memory].buf && !is_bar_area(context, area);
+}
+
+/* As model_put(), of memory that is there for the first time. Nobody pays for a device's. */
+static inline void model_map(struct context *context, struct space *space, struct area area)
+{
+	area.is_found = is_bar_area(context, &area) &&
+			model_has_domains(context, space - context->spaces);
+	model_put(context, space, area);
+	space->was_mapped |= !area.is_found && !context->memory[area.memory].buf;
+}
+
+/* Whether addresses, lengths and memory of all areas are multiples of that. */
+static inline bool model_is_aligned(const struct space *space, uint64_t align)
+{
+	const struct area *area;
+	unsigned int i;
+
+	for (i = 0; i < space->count; i++) {
+		area = &space->areas[i];
+		if ((area->range.first | range_length(area->range) | area->source) % align)
+			return false;
+	}
+	return true;
 }
 
 static inline bool model_is_taken(const struct space *space, struct range range)
@@ -199,6 +303,15 @@ static inline const struct area *model_area_at(const struct space *space, uint64
 	return NULL;
 }
 
+/* Whether something is mapped at an address that devices get at. */
+static inline bool model_is_there(const struct context *context, const struct space *space,
+				  uint64_t iova)
+{
+	const struct area *area = model_area_at(space, iova);
+
+	return area && !context->memory[area->memory].is_lost;
+}
+
 /* Whether an end of the range is inside of an area. */
 static inline bool model_is_cut(const struct space *space, struct range range)
 {
@@ -208,6 +321,25 @@ static inline bool model_is_cut(const struct space *space, struct range range)
 		if (overlap(space->areas[i].range, range) && !inside(space->areas[i].range, range))
 			return true;
 	return false;
+}
+
+/* What is not mapped any more is not marked either. */
+static inline void model_forget_marks(struct context *context, const struct space *space,
+				      struct range gone)
+{
+	unsigned int i, kept;
+	struct hwpt *hwpt;
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++) {
+		hwpt = &context->hwpts[id];
+		if (context->kinds[id] != HWPT || &context->spaces[hwpt->space] != space)
+			continue;
+		for (i = 0, kept = 0; i < hwpt->mark_count; i++)
+			if (hwpt->marks[i].iova < gone.first || hwpt->marks[i].iova > gone.last)
+				hwpt->marks[kept++] = hwpt->marks[i];
+		hwpt->mark_count = kept;
+	}
 }
 
 /* Unmaps what lies in the range, and returns how many bytes that was. */
@@ -224,8 +356,9 @@ static inline int64_t model_unmap(struct context *context, struct space *space,
 			space->areas[kept++] = area;
 			continue;
 		}
-		bytes += area.range.last - area.range.first + 1;
-		model_let_go(context, area);
+		bytes += range_length(area.range);
+		context->memory[area.memory].users--;
+		model_forget_marks(context, space, area.range);
 	}
 	space->count = kept;
 	return bytes;
@@ -247,7 +380,7 @@ static inline void model_cut(struct context *context, struct space *space, uint6
 			continue;
 		front.range.last = last;
 		back.range.first = last + 1;
-		back.skip += range_pages(front.range);
+		back.source += range_length(front.range);
 		space->areas[i].range.last = last;
 		context->memory[back.memory].users++;
 		space->areas[space->count++] = back;
@@ -261,6 +394,59 @@ static inline void model_free_space(struct context *context, int id)
 	context->kinds[id] = FREE_ID;
 	if (context->container == id)
 		context->container = 0;
+}
+
+/* --- what is pinned --------------------------------------------------------------- */
+
+/* The areas whose memory is: of the spaces that have domains. */
+struct pinned {
+	const struct area *areas[MODEL_IDS * MODEL_AREAS];
+	unsigned int count;
+};
+
+static inline void model_find_pinned(const struct context *context, struct pinned *pinned)
+{
+	const struct space *space;
+	unsigned int i;
+	int id;
+
+	pinned->count = 0;
+	for (id = 1; id <= MODEL_IDS; id++) {
+		space = &context->spaces[id];
+		if (context->kinds[id] != SPACE || !model_has_domains(context, id))
+			continue;
+		for (i = 0; i < space->count; i++)
+			if (has_pages(context, &space->areas[i]))
+				pinned->areas[pinned->count++] = &space->areas[i];
+	}
+}
+
+/* Whether one of the first @count of them has that page. */
+static inline bool is_pinned(const struct pinned *pinned, unsigned int count, unsigned int memory,
+			     uint64_t page)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++)
+		if (pinned->areas[i]->memory == memory &&
+		    inside((struct range) { page, page }, area_pages(pinned->areas[i])))
+			return true;
+	return false;
+}
+
+/* How many pages a context has pinned. */
+static inline long model_pinned(const struct context *context)
+{
+	struct pinned pinned;
+	struct range pages;
+	unsigned int i;
+	long count = 0;
+
+	model_find_pinned(context, &pinned);
+	for (i = 0; i < pinned.count; i++)
+		for (pages = area_pages(pinned.areas[i]); pages.first <= pages.last; pages.first++)
+			count += !is_pinned(&pinned, i, pinned.areas[i]->memory, pages.first);
+	return count;
 }
 
 #endif /* LAB_FUZZ_MODEL_H */

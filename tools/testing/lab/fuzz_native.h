@@ -12,7 +12,7 @@ static void fuzz_ioas_alloc(struct fuzz *f)
 	struct context *context = context_of(f, r.context);
 	int want;
 
-	if (!model_next_id(context))
+	if (!model_next_id(context) || has_enough(f, context, SPACE))
 		return;
 	request_prepare(f, &r);
 	want = request_outcome(&r, arg.flags ? -EOPNOTSUPP : 0);
@@ -21,38 +21,98 @@ static void fuzz_ioas_alloc(struct fuzz *f)
 			 model_add_space(context, (struct range) { 0, UINT64_MAX }, false));
 }
 
+/* Whether something is on a domain, or inside of it. */
+static bool is_used(struct fuzz *f, unsigned int c, int hwpt)
+{
+	const struct context *context = context_of(f, c);
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if ((context->kinds[id] == NESTED && context->nested[id].parent == hwpt) ||
+		    (context->kinds[id] == VIOMMU && context->viommus[id].parent == hwpt))
+			return true;
+	return model_is_in_use(&f->model, c, hwpt);
+}
+
+/* Whether a virtual IOMMU has a domain or a device. */
+static bool has_anything(const struct context *context, int viommu)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if ((context->kinds[id] == NESTED && context->nested[id].viommu == viommu) ||
+		    (context->kinds[id] == VDEVICE && context->vdevices[id].viommu == viommu))
+			return true;
+	return false;
+}
+
+/* Whether somebody reads from a queue, or page faults go there. */
+static bool is_in_use_as_queue(const struct context *context, int queue)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if ((context->kinds[id] == HWPT && context->hwpts[id].queue == queue) ||
+		    (context->kinds[id] == NESTED && context->nested[id].queue == queue))
+			return true;
+	return context->queues[queue];
+}
+
 static int foresee_destroy(struct fuzz *f, unsigned int c, uint32_t id)
 {
 	struct view view = model_view(&f->model, c, id);
 
-	switch (model_kind(context_of(f, c), id)) {
+	switch (model_kind(view.context, id)) {
 	case SPACE:
 		return view.has_domains ? -EBUSY : 0;
 	case HWPT:
-		return f->model.device.context == (int)c && f->model.device.hwpt == (int)id ?
-		       -EBUSY : 0;
+	case NESTED:
+		return is_used(f, c, id) ? -EBUSY : 0;
+	case VIOMMU:
+		return has_anything(view.context, id) ? -EBUSY : 0;
+	case QUEUE:
+		return is_in_use_as_queue(view.context, id) ? -EBUSY : 0;
 	case DEVICE:
 		return -EBUSY;
-	default:
+	case FREE_ID:
 		return -ENOENT;
+	default:
+		return 0;
 	}
+}
+
+static void model_destroy(struct fuzz *f, unsigned int c, int id)
+{
+	struct context *context = context_of(f, c);
+	enum kind kind = context->kinds[id];
+
+	if (kind == SPACE)
+		model_free_space(context, id);
+	else if (kind == VDEVICE)
+		model_device(&f->model, c, context->vdevices[id].device)->vdevice = 0;
+	else if (kind == TEST)
+		model_unbind(&f->model, model_test(&f->model, c, id));
+	context->kinds[id] = FREE_ID;
 }
 
 static void fuzz_destroy(struct fuzz *f)
 {
+	static const enum kind kinds[] = {
+		SPACE, SPACE, HWPT, HWPT, QUEUE, NESTED, VIOMMU, VDEVICE,
+	};
 	unsigned int c = pick_context(f);
-	enum kind kind = one_in(&f->input, 2) ? HWPT : SPACE;
-	struct iommu_destroy arg = { .size = sizeof(arg), .id = pick_kind(f, c, kind) };
+	enum kind kind = kinds[pick(&f->input, f->is_mock ? ARRAY_SIZE(kinds) : 5)];
+	struct iommu_destroy arg = {
+		.size = sizeof(arg),
+		.id = kind == HWPT ? pick_hwpt(f, c, IOMMU_HWPT_ALLOC_NEST_PARENT) :
+		      pick_kind(f, c, kind),
+	};
 	struct request r = REQUEST(c, IOMMU_DESTROY, arg, 8);
-	struct context *context = context_of(f, c);
 
 	request_prepare(f, &r);
 	r.is_silent = true;
-	if (!request_made(f, &r, request_outcome(&r, foresee_destroy(f, c, arg.id))))
-		return;
-	if (context->kinds[arg.id] == SPACE)
-		model_free_space(context, arg.id);
-	context->kinds[arg.id] = FREE_ID;
+	if (request_made(f, &r, request_outcome(&r, foresee_destroy(f, c, arg.id))))
+		model_destroy(f, c, arg.id);
 }
 
 /* --- which addresses there are ---------------------------------------------------- */
@@ -66,7 +126,8 @@ static int foresee_ranges(struct fuzz *f, const struct view *view,
 		return -EOPNOTSUPP;
 	if (!view->space)
 		return -ENOENT;
-	if (!memory_is_good(f, arg->allowed_iovas, some * sizeof(struct range), true))
+	if (!memory_is_good(&f->model.rights, arg->allowed_iovas, some * sizeof(struct range),
+			    true))
 		return -EFAULT;
 	return 0;
 }
@@ -105,7 +166,7 @@ static void fuzz_ioas_ranges(struct fuzz *f)
 	if (!foreseen(f, r.name, got, want) || (got && got != -EMSGSIZE))
 		return;
 	expected(f, "how many ranges there are", arg.num_iovas, count);
-	expected(f, "their alignment", arg.out_iova_alignment, PAGE);
+	expected(f, "their alignment", arg.out_iova_alignment, view.align);
 	expect_ranges(f, ranges, count, (void *)before.allowed_iovas, before.num_iovas);
 }
 
@@ -117,7 +178,7 @@ static int foresee_list(struct fuzz *f, const struct iommu_ioas_allow_iovas *arg
 	unsigned int i;
 
 	for (i = 0; i < arg->num_iovas; i++) {
-		if (!memory_is_good(f, (uintptr_t)&list[i], sizeof(*list), false))
+		if (!memory_is_good(&f->model.rights, (uintptr_t)&list[i], sizeof(*list), false))
 			return -EFAULT;
 		if (list[i].first >= list[i].last || in_a_hole(allowed, i, list[i]))
 			return -EINVAL;
@@ -212,8 +273,7 @@ static int foresee_huge_pages(const struct view *view, const struct iommu_option
 		return 0;
 	if (arg->val64 > 1)
 		return -EINVAL;
-	return !arg->val64 && !view->space->small_pages && view->has_domains &&
-	       view->space->count ? -EINVAL : 0;
+	return arg->val64 ? 0 : model_check_small_pages(view);
 }
 
 static void fuzz_option(struct fuzz *f)
@@ -255,13 +315,16 @@ static void fuzz_option(struct fuzz *f)
 
 static bool has_only_files(const struct context *context)
 {
+	const struct memory *memory;
 	const struct space *space;
 
 	for (int id = 1; id <= MODEL_IDS; id++) {
 		space = &context->spaces[id];
-		for (unsigned int i = 0; context->kinds[id] == SPACE && i < space->count; i++)
-			if (!context->memory[space->areas[i].memory].is_file)
+		for (unsigned int i = 0; context->kinds[id] == SPACE && i < space->count; i++) {
+			memory = &context->memory[space->areas[i].memory];
+			if (!memory->is_file && !memory->buf)
 				return false;
+		}
 	}
 	return true;
 }
@@ -280,18 +343,12 @@ static void fuzz_change_process(struct fuzz *f)
 
 /* --- what there is not ------------------------------------------------------------ */
 
-/* Calls that end with an error whatever they are given. */
+/* Calls that end with an error whatever else they are given: they have no flags. */
 static void fuzz_absent(struct fuzz *f)
 {
 	static const struct {
 		unsigned int number, size;
 	} calls[] = {
-		{ IOMMU_HWPT_SET_DIRTY_TRACKING, sizeof(struct iommu_hwpt_set_dirty_tracking) },
-		{ IOMMU_HWPT_GET_DIRTY_BITMAP, sizeof(struct iommu_hwpt_get_dirty_bitmap) },
-		{ IOMMU_HWPT_INVALIDATE, sizeof(struct iommu_hwpt_invalidate) },
-		{ IOMMU_FAULT_QUEUE_ALLOC, sizeof(struct iommu_fault_alloc) },
-		{ IOMMU_VIOMMU_ALLOC, sizeof(struct iommu_viommu_alloc) },
-		{ IOMMU_VDEVICE_ALLOC, sizeof(struct iommu_vdevice_alloc) },
 		{ IOMMU_VEVENTQ_ALLOC, sizeof(struct iommu_veventq_alloc) },
 		{ IOMMU_HW_QUEUE_ALLOC, sizeof(struct iommu_hw_queue_alloc) },
 		{ IOMMU_IOAS_NOIOMMU_GET_PA, sizeof(struct iommu_ioas_noiommu_get_pa) },
@@ -303,6 +360,7 @@ static void fuzz_absent(struct fuzz *f)
 	for (i = 1; i < calls[which].size / 4; i++)
 		if (one_in(&f->input, 3))
 			arg[i] = pick_id(f);
+	arg[1] |= 1U << pick(&f->input, 32);
 	got = call(f->fds[pick_context(f)], calls[which].number, arg);
 	foreseen(f, "what is absent", got == -EOPNOTSUPP || got == -EINVAL || got == -ENOENT ||
 		 got == -EOVERFLOW ? -EOPNOTSUPP : got, -EOPNOTSUPP);

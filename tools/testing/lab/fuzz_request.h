@@ -81,11 +81,25 @@ static void request_prepare(struct fuzz *f, struct request *r)
 	r->is_constant = one_in(&f->input, 20);
 }
 
+/* What the driver gets to see, for a person. */
+static void request_print(const struct request *r)
+{
+	const uint32_t *words = r->arg;
+	unsigned int i;
+
+	printf("# %s with", r->name);
+	for (i = 0; i < r->size / sizeof(*words); i++)
+		printf(" %x", words[i]);
+	printf("%s\n", r->is_constant ? ", constant" : "");
+}
+
 /* Make the call; the answer is in the argument. */
 static int request_issue(struct fuzz *f, struct request *r)
 {
 	int ret;
 
+	if (f->verbose)
+		request_print(r);
 	if (r->is_constant)
 		mprotect(f->argument, ARGUMENT_SIZE, PROT_READ);
 	ret = call(f->fds[r->context], r->number, r->at);

@@ -36,16 +36,18 @@ static inline void read_text(const char *path, char *text, size_t size)
 		close(fd);
 }
 
-/* Of @text, keep the lines that begin with one of the three. */
-static inline void keep_lines(char *text, const char *one, const char *two, const char *three)
+/* Of @text, keep the lines that begin with one of @names, the last of which is NULL. */
+static inline void keep_lines(char *text, const char *const *names)
 {
 	char *from = text, *to = text, *end;
+	const char *const *name;
 
 	while (*from) {
 		end = strchr(from, '\n');
 		end = end ? end + 1 : from + strlen(from);
-		if (!strncmp(from, one, strlen(one)) || !strncmp(from, two, strlen(two)) ||
-		    !strncmp(from, three, strlen(three))) {
+		for (name = names; *name && strncmp(from, *name, strlen(*name)); name++)
+			;
+		if (*name) {
 			memmove(to, from, end - from);
 			to += end - from;
 		}
@@ -56,6 +58,11 @@ static inline void keep_lines(char *text, const char *one, const char *two, cons
 
 static inline void state_take(struct state *state, int fd, const struct edu *edu)
 {
+	static const char *const objects[] = {
+		"ioasid:", "hwpt:", "nested:", "viommu:", "vdevice:", "device:", "access:",
+		"fault-queue:", "hw_queue:", "test:", "held:", NULL,
+	};
+	static const char *const translations[] = { "0x", NULL };
 	char path[128];
 
 	memset(state, 0, sizeof(*state));
@@ -63,12 +70,12 @@ static inline void state_take(struct state *state, int fd, const struct edu *edu
 	state->pins = held_pins();
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	read_text(path, state->context, sizeof(state->context));
-	keep_lines(state->context, "ioasid:", "hwpt:", "device:");
+	keep_lines(state->context, objects);
 	/* Where there is an Intel IOMMU that shows its page tables. */
 	snprintf(path, sizeof(path), INTEL_IOMMU "/%.15s/domain_translation_struct", edu->address);
 	read_text(path, state->domain, sizeof(state->domain));
 	/* The page itself and what leads to it; not where the root of the table is. */
-	keep_lines(state->domain, "0x", "0x", "0x");
+	keep_lines(state->domain, translations);
 }
 
 /* Says what differs, or NULL. */

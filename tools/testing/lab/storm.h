@@ -9,6 +9,11 @@
  * until after it must be there when the worker looks; and nothing may ever be in a
  * page that is not mapped, or not any more.
  *
+ * That space always has a device, so whatever is mapped there is pinned at once: what
+ * becomes of the memory later makes no difference. Others get and lose their devices all
+ * the time, and with them what is pinned; what no device could ever reach is not pinned
+ * at all, and in the end, with all devices gone, nothing is, whatever is mapped still.
+ *
  * The ids of spaces, domains and devices belong to nobody: some threads do what they like
  * to any of them, see storm_shared.h. Just the four spaces below stay that the rest is
  * about; whoever else has an id must be prepared to find something else there.
@@ -24,6 +29,7 @@
 
 #include "container_calls.h"
 #include "hotplug.h"
+#include "state.h"
 
 #define WORKERS 6
 #define SLOTS (2 * WORKERS)
@@ -49,6 +55,7 @@ struct slot {
 };
 
 struct storm {
+	atomic_bool begun;	/* there is a device in the space with the slots */
 	atomic_bool stop;
 	int iommufd;		/* the context that all share */
 	int slots_space;	/* the IOASID that is divided into slots */
@@ -65,7 +72,8 @@ struct storm {
 
 	atomic_ulong calls, disturbances, writes, arrived, moves, domains, binds, unplugs;
 	atomic_ulong maps[WAYS], shared_deaths, shared_moves, shared_maps;
-	atomic_ulong stale, lost, undocumented;
+	atomic_ulong unreachable, bad_memory;	/* what was seen of memory without a device */
+	atomic_ulong stale, lost, undocumented, needless;
 };
 
 /* Random numbers that every thread has for itself. */
@@ -120,12 +128,34 @@ static inline int64_t outcome(struct storm *storm, const char *what, int64_t ret
 	return ret;
 }
 
+/*
+ * The same for a call by which a device or a domain may be the first one in a space: memory that
+ * somebody has mapped there need not be there any more.
+ */
+static inline int64_t coming(struct storm *storm, const char *what, int64_t ret)
+{
+	storm->bad_memory += ret == -EFAULT;
+	return ret == -EFAULT ? ret : outcome(storm, what, ret);
+}
+
 /* The same for a call that makes a space or a domain, whose id it returns. */
 static inline int made(struct storm *storm, const char *what, int id)
 {
-	if (outcome(storm, what, id) > 0 && id < COUNTED_IDS)
+	if (coming(storm, what, id) > 0 && id < COUNTED_IDS)
 		storm->held[id]++;
 	return id;
+}
+
+/* Complain if a context that has neither devices nor domains has anything pinned. */
+static inline void expect_unpinned(struct storm *storm, int iommufd)
+{
+	char path[32], text[4096];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", iommufd);
+	read_text(path, text, sizeof(text));
+	storm->unreachable++;
+	if (!strstr(text, "held:\tpinned 0 pages charged 0 kB\n") && !storm->needless++)
+		ksft_print_msg("memory is pinned for nobody: %s", text);
 }
 
 /* And for one that destroys whatever of these has that id. */

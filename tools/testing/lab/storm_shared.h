@@ -124,7 +124,7 @@ static void move_shared(struct sharer *self)
 		outcome(storm, "DETACH", vfio_detach(storm->shared_fd));
 		return;
 	}
-	if (outcome(storm, "ATTACH to a shared id", attach_pt(storm->shared_fd, guess(self))) >= 0)
+	if (coming(storm, "ATTACH to a shared id", attach_pt(storm->shared_fd, guess(self))) >= 0)
 		storm->shared_moves++;
 }
 

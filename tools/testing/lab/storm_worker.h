@@ -181,6 +181,8 @@ static void *work(void *data)
 	struct memory memory[SLOTS / WORKERS] = { 0 };
 	unsigned int first = worker->number * (SLOTS / WORKERS), i;
 
+	while (!storm->begun && !storm->stop)
+		edu_sleep_ms(1);
 	for (i = 0; i < SLOTS / WORKERS; i++) {
 		if (slot_memory(&memory[i], first + i)) {
 			complain(storm, "no memory for a slot", -errno);
