@@ -2,15 +2,18 @@
 /*
  * Holds a context with known contents for others to look at, until it is killed:
  * an address space with a window, one for an edu device unless --no-device, and
- * four mappings. On SIGUSR1 it maps one MiB more; on SIGUSR2 it unmaps what it has
- * mapped for the device, and has the device read there. It says "ready" when it is,
- * "done" after that.
+ * four mappings. With --no-device N, the context is that of descriptor N. On SIGUSR1
+ * it maps one MiB more; on SIGUSR2 it unmaps what it has mapped for the device, and has
+ * the device read there. It says "ready" when it is, "done" after that.
+ *
+ * With --bar it tries to map the device's own BAR, by mainline's call, and ends.
  */
 #include <err.h>
 #include <signal.h>
 
 #include "edu.h"
 #include "ioasid.h"
+#include IOMMUFD_H
 
 #define KIB 1024UL
 #define MIB (1024 * KIB)
@@ -47,6 +50,22 @@ static void read_unmapped(struct edu *edu, int fd, int ioasid)
 	check(edu_dma(edu, EDU_READS_MEMORY, DEVICE_IOVA + 4 * KIB, 0, 64), "DMA");
 }
 
+static int map_bar(struct edu *edu, int fd, int ioasid)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_FIXED_IOVA,
+		.ioas_id = ioasid,
+		.iova = DEVICE_IOVA,
+		.length = 4 * KIB,
+	};
+
+	attach_device(edu, fd, ioasid);
+	check(edu_start(edu), "start");
+	map.user_va = (uintptr_t)edu->bar;
+	return ioctl(fd, IOMMU_IOAS_MAP, &map) ? 1 : 0;
+}
+
 static void say(const char *word)
 {
 	puts(word);
@@ -56,7 +75,7 @@ static void say(const char *word)
 int main(int argc, char **argv)
 {
 	bool device = argc < 2 || strcmp(argv[1], "--no-device");
-	int fd = open("/dev/iommu", O_RDWR), window, wide, received;
+	int fd = argc > 2 ? atoi(argv[2]) : open("/dev/iommu", O_RDWR), window, wide, received;
 	struct edu edu = { .fd = -1 };
 	sigset_t signals;
 	char *memory = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
@@ -70,6 +89,8 @@ int main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	window = check(ioasid_alloc_window(fd, WINDOW, WINDOW + WINDOW_SIZE - 1), "alloc");
 	wide = check(ioasid_alloc(fd, 39), "alloc");
+	if (argc > 1 && !strcmp(argv[1], "--bar"))
+		return map_bar(&edu, fd, wide);
 	if (device)
 		attach_device(&edu, fd, wide);
 	/* Neighbours, then one on its own. */

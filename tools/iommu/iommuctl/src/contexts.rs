@@ -41,6 +41,8 @@ pub(crate) struct Context {
     pub(crate) context: String,
     /// Who opened it; one who has it open, if that is all that can be seen.
     pub(crate) owner: Process,
+    /// Who uses it: whose memory is mapped, or else who has it open, its owner first.
+    pub(crate) user: Process,
     /// Who has it open now, as far as one may look: files are handed on.
     pub(crate) open_in: Vec<Process>,
     #[serde(flatten)]
@@ -53,16 +55,36 @@ impl Context {
         self.objects.spaces.iter().map(of).sum()
     }
 
-    /// Who to name if there is room for one: its owner, unless only others have it open now.
-    pub(crate) fn user(&self) -> &Process {
-        let has_owner = self.open_in.contains(&self.owner);
-        let other = self.open_in.first().filter(|_| !has_owner);
-        other.unwrap_or(&self.owner)
+    /// What of all that is mapped waits for a device, if any of it does, in words.
+    pub(crate) fn note(&self) -> Option<String> {
+        let waits = self.objects.spaces.iter().any(|space| space.no_device);
+        waits.then(|| parse::not_pinned(self.total(Space::waiting_bytes)))
     }
 
-    /// Did this process open it, or has it open?
+    /// Whose memory is mapped, each once.
+    pub(crate) fn mappers(&self) -> Vec<Process> {
+        let spaces = self.objects.spaces.iter();
+        let mut pids: Vec<_> = spaces.filter_map(|space| space.mapper).collect();
+        pids.sort();
+        pids.dedup();
+        pids.into_iter().map(Process::new).collect()
+    }
+
+    fn with_user(mut self) -> Self {
+        let mapper = self.mappers().into_iter().next();
+        let has_owner = self.open_in.contains(&self.owner);
+        let other = self.open_in.first().filter(|_| !has_owner);
+        self.user = mapper
+            .or_else(|| other.cloned())
+            .unwrap_or_else(|| self.owner.clone());
+        self
+    }
+
+    /// Has this process opened it, or does it have or use it now?
     fn is_of(&self, pid: u32) -> bool {
-        self.owner.pid == pid || self.open_in.iter().any(|process| process.pid == pid)
+        let known = [&self.owner, &self.user];
+        let mut processes = known.into_iter().chain(&self.open_in);
+        processes.any(|process| process.pid == pid)
     }
 
     /// The devices attached to an address space.
@@ -84,19 +106,23 @@ fn page_size() -> u64 {
     u64::try_from(rustix::param::page_size()).unwrap_or(4096)
 }
 
-fn from_debugfs(text: &str) -> Contexts {
+/// All of them, from debugfs' text.
+pub(crate) fn from_debugfs(text: &str) -> Contexts {
     let mut open = from_fdinfo().contexts;
     let contexts = parse::contexts(text, page_size())
         .into_iter()
         .map(|listed| {
             let name = listed.number.to_string();
             let users = open.iter_mut().find(|context| context.context == name);
+            let owner = Process::new(listed.owner);
             Context {
                 open_in: users.map_or_else(Vec::new, |context| mem::take(&mut context.open_in)),
                 context: name,
-                owner: Process::new(listed.owner),
+                user: owner.clone(),
+                owner,
                 objects: listed.objects,
             }
+            .with_user()
         });
     Contexts {
         source: "debugfs",
@@ -121,6 +147,7 @@ fn from_fdinfo() -> Contexts {
             None => contexts.push(Context {
                 context: name,
                 owner: user.clone(),
+                user: user.clone(),
                 open_in: vec![user],
                 objects,
             }),
@@ -128,7 +155,7 @@ fn from_fdinfo() -> Contexts {
     }
     Contexts {
         source: "fdinfo",
-        contexts,
+        contexts: contexts.into_iter().map(Context::with_user).collect(),
     }
 }
 
@@ -181,6 +208,12 @@ impl Contexts {
             bail!("there is no context {name}, and no process of that number has one: see 'iommuctl list'");
         }
         Ok(())
+    }
+
+    /// The names of those that a process uses.
+    pub(crate) fn of(&self, pid: u32) -> Vec<String> {
+        let its = self.contexts.iter().filter(|context| context.is_of(pid));
+        its.map(|context| context.context.clone()).collect()
     }
 
     /// What may be missing.

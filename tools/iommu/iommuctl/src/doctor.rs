@@ -4,6 +4,7 @@
 
 mod device;
 mod machine;
+mod migration;
 mod user;
 
 use crate::{
@@ -36,6 +37,9 @@ pub(crate) struct Args {
     /// How much memory the virtual machine or the driver's buffers have, such as 4G.
     #[arg(long, value_parser = size::parse)]
     memory: Option<u64>,
+    /// Say as well whether a guest can be moved to another machine while it runs.
+    #[arg(long)]
+    migration: bool,
     /// Who is going to run that program, with the limits of their logins; only root can ask for
     /// another.
     #[arg(long, value_name = "NAME")]
@@ -59,6 +63,7 @@ fn as_user(name: &str, args: &Args, json: bool) -> Result<ExitCode> {
         command.args(["--device", device]);
     }
     command.args(args.memory.map(|bytes| format!("--memory={bytes}B")));
+    command.args(args.migration.then_some("--migration"));
     let status = command.status().context("cannot become another user")?;
     // What a signal ended has said nothing.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
@@ -167,6 +172,9 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     findings.extend(machine::check());
     findings.extend(user::check(args.memory));
     findings.extend(device::check(&args.device));
+    if args.migration {
+        findings.extend(migration::check());
+    }
     let problems = findings
         .iter()
         .filter(|finding| finding.status == Status::Problem)

@@ -36,15 +36,15 @@ pub(crate) struct ShowArgs {
     areas: bool,
 }
 
-/// Arguments of `watch`.
+/// Arguments of `watch` and `top`.
 #[derive(clap::Args)]
-pub(crate) struct WatchArgs {
+pub(crate) struct Pace {
     /// Seconds between two looks.
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
-    interval: f64,
+    pub(crate) interval: f64,
     /// Stop after so many looks; by default, go on until interrupted.
     #[arg(long)]
-    count: Option<u64>,
+    pub(crate) count: Option<u64>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -75,19 +75,20 @@ fn overview(found: &Contexts, before: &HashMap<String, u64>) -> String {
     }
     let mut table = output::table(&[
         "CONTEXT", "PROCESS", "USER", ">IOASIDS", ">DEVICES", ">AREAS", ">MAPPED", ">PINNED",
-        ">CHARGED",
+        ">CHARGED", "",
     ]);
     for context in &found.contexts {
         table.add_row([
             context.context.clone(),
-            context.user().title(),
-            context.user().user.clone(),
+            context.user.title(),
+            context.user.user.clone(),
             context.objects.spaces.len().to_string(),
             context.objects.devices.len().to_string(),
             context.total(|space| space.area_count).to_string(),
             mapped(context, before.get(&context.context).copied()),
             human(context.objects.held.pinned_bytes),
             human(context.objects.held.charged_bytes),
+            context.note().unwrap_or_default(),
         ]);
     }
     table.to_string()
@@ -128,7 +129,7 @@ fn spaces(context: &Context) -> String {
             human(space.mapped_bytes),
             human(space.pinned_bytes),
             human(space.charged_bytes),
-            devices.join(" "),
+            space.note().unwrap_or_else(|| devices.join(" ")),
         ]);
     }
     table.to_string()
@@ -176,6 +177,10 @@ fn in_full(context: &Context, with_areas: bool) -> String {
         context.owner.title(),
         context.owner.user
     );
+    let mappers = context.mappers().into_iter();
+    for mapper in mappers.filter(|mapper| *mapper != context.owner) {
+        let _ = writeln!(text, "  memory of {} as {}", mapper.title(), mapper.user);
+    }
     let others = context.open_in.iter();
     for other in others.filter(|other| **other != context.owner) {
         let _ = writeln!(text, "  open in {} as {}", other.title(), other.user);
@@ -229,13 +234,18 @@ struct Look<'a> {
     found: &'a Contexts,
 }
 
+/// The time of a look, in UTC.
+pub(crate) fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
 /// `iommuctl watch`
-pub(crate) fn watch(args: &WatchArgs, json: bool) -> Result<()> {
+pub(crate) fn watch(args: &Pace, json: bool) -> Result<()> {
     let mut before = HashMap::new();
     let mut look = 0;
     loop {
         look += 1;
-        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let time = now();
         let mut found = Contexts::read()?;
         if json {
             without_areas(&mut found.contexts);
@@ -259,5 +269,38 @@ pub(crate) fn watch(args: &WatchArgs, json: bool) -> Result<()> {
             })
             .collect();
         thread::sleep(Duration::from_secs_f64(args.interval));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contexts::from_debugfs;
+
+    const TEXT: &str = "context:\t7 opened by 0\n\
+        device:\t1 0000:00:05.0 group 2 ioasid 2\n\
+        ioasid:\t2 window 0x0-0xff areas 1 mapped 4 kB pinned 1 pages charged 4 kB\n\
+        ioasid:\t4 window 0x0-0xff areas 2 mapped 64 kB pinned 1 pages charged 0 kB no-device\n\
+        held:\tpinned 2 pages charged 4 kB\n\
+        context:\t8 opened by 0\n\
+        ioasid:\t2 window 0x0-0xff areas 0 mapped 0 kB pinned 0 pages charged 0 kB\n";
+
+    /// Whether the line that has this word first ends with this cell.
+    fn ends_with(text: &str, word: &str, cell: &str) -> bool {
+        let is_it = |line: &&str| line.split_whitespace().next() == Some(word);
+        let line = text.lines().find(is_it).unwrap().trim_end();
+        line.ends_with(&format!("  {cell}"))
+    }
+
+    #[test]
+    fn what_waits_for_a_device_is_told() {
+        let found = from_debugfs(TEXT);
+        let text = overview(&found, &HashMap::new());
+        let waits = "60 KiB not pinned: no device";
+        assert!(ends_with(&text, "7", waits), "{text}");
+        assert!(ends_with(&text, "8", "0 B"), "{text}");
+        let text = spaces(&found.contexts[0]);
+        assert!(ends_with(&text, "2", "0000:00:05.0"), "{text}");
+        assert!(ends_with(&text, "4", waits), "{text}");
     }
 }

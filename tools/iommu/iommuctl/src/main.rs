@@ -23,6 +23,7 @@ mod picture;
 mod report;
 mod size;
 mod system;
+mod top;
 mod trace;
 mod why;
 
@@ -63,7 +64,9 @@ enum Command {
     /// Explain a DMA fault of the kernel log: which device, which space, what is mapped there.
     Why(why::Args),
     /// List all contexts again and again, with what changed.
-    Watch(list::WatchArgs),
+    Watch(list::Pace),
+    /// Show again and again who maps and unmaps how much, how fast, and how long it takes.
+    Top(list::Pace),
     /// Give PCI devices to vfio-pci.
     Bind(bind::Args),
     /// Take PCI devices from vfio-pci, and give them back to their own drivers.
@@ -84,6 +87,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Map(args) => map::run(args, json)?,
         Command::Why(args) => why::run(args, json)?,
         Command::Watch(args) => list::watch(args, json)?,
+        Command::Top(args) => top::run(args, json)?,
         Command::Bind(args) => bind::bind(args, json)?,
         Command::Unbind(args) => bind::unbind(args, json)?,
         Command::Report => report::run(json)?,

@@ -70,12 +70,20 @@ pub(crate) struct Picture {
     pub(crate) first: u64,
     #[serde(serialize_with = "size::as_hex")]
     pub(crate) last: u64,
+    pub(crate) no_device: bool,
+    /// What that means, in words.
+    #[serde(skip)]
+    pub(crate) note: Option<String>,
     pub(crate) pieces: Vec<Piece>,
 }
 
 impl Picture {
     pub(crate) fn title(&self) -> String {
-        format!("Context {}, IOASID {}", self.context, self.ioasid)
+        let name = format!("Context {}, IOASID {}", self.context, self.ioasid);
+        match &self.note {
+            Some(note) => format!("{name} ({note})"),
+            None => name,
+        }
     }
 }
 
@@ -233,6 +241,8 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
         ioasid: space.ioasid,
         first: space.first,
         last: space.last,
+        no_device: space.no_device,
+        note: space.note(),
         pieces: pieces(space, taken),
     };
     if json {

@@ -15,7 +15,7 @@ pub(crate) struct Area {
     pub(crate) last: u64,
     /// `r-`, `-w` or `rw`.
     pub(crate) access: String,
-    /// In how many pieces its memory is.
+    /// In how many pieces its memory is; none if it is not pinned.
     pub(crate) runs: u64,
 }
 
@@ -28,13 +28,40 @@ pub(crate) struct Space {
     #[serde(serialize_with = "size::as_hex")]
     pub(crate) last: u64,
     pub(crate) enforce_snoop: bool,
+    /// Something is mapped, and no device, nor a domain for one, is there that it is pinned for.
+    pub(crate) no_device: bool,
     pub(crate) area_count: u64,
     pub(crate) mapped_bytes: u64,
     pub(crate) pinned_bytes: u64,
     pub(crate) charged_bytes: u64,
+    /// Who mapped last, or took over, and so whose memory it is: none if that has ended.
+    pub(crate) mapper: Option<u32>,
     /// Absent where the driver does not show them to whoever asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) areas: Option<Vec<Area>>,
+}
+
+impl Space {
+    /// How much of it is going to be pinned, and charged, when a device comes.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        // A driver without DMA may have pinned some of it.
+        let waiting = self.mapped_bytes.saturating_sub(self.pinned_bytes);
+        if self.no_device {
+            waiting
+        } else {
+            0
+        }
+    }
+
+    /// That this is so, in words.
+    pub(crate) fn note(&self) -> Option<String> {
+        self.no_device.then(|| not_pinned(self.waiting_bytes()))
+    }
+}
+
+/// Says of so many bytes that they wait for a device.
+pub(crate) fn not_pinned(bytes: u64) -> String {
+    format!("{} not pinned: no device", size::human(bytes.into()))
 }
 
 /// A bound device.
@@ -99,10 +126,12 @@ fn space(words: &[&str], page: u64) -> Option<Space> {
         first,
         last,
         enforce_snoop: words.contains(&"enforce-snoop"),
+        no_device: words.contains(&"no-device"),
         area_count: after(words, "areas")?,
         mapped_bytes: after(words, "mapped")? << 10,
         pinned_bytes: after(words, "pinned")? * page,
         charged_bytes: after(words, "charged")? << 10,
+        mapper: None,
         areas: None,
     })
 }
@@ -121,6 +150,12 @@ fn device(words: &[&str]) -> Option<Device> {
         group: u32::try_from(after(words, "group")?).ok()?,
         ioasid: after(words, "ioasid").and_then(|id| u32::try_from(id).ok()),
     })
+}
+
+/// An address space, and a process; 0 stands for one that has ended.
+fn mapper(words: &[&str]) -> Option<(u64, u32)> {
+    let pid = u32::try_from(after(words, "process")?).ok()?;
+    Some((after(words, "ioasid")?, pid)).filter(|_| pid != 0)
 }
 
 fn area(words: &[&str]) -> Option<(u64, Area)> {
@@ -146,19 +181,27 @@ impl Objects {
             "ioasid" => self.spaces.extend(space(words, page)),
             "device" => self.devices.extend(device(words)),
             "held" => self.held = held(words, page).unwrap_or_default(),
+            "mapper" => {
+                if let Some((ioasid, pid)) = mapper(words) {
+                    if let Some(space) = self.space(ioasid) {
+                        space.mapper = Some(pid);
+                    }
+                }
+            }
             "area" => {
                 if let Some((ioasid, area)) = area(words) {
-                    let space = self.spaces.iter_mut();
-                    if let Some(space) = space
-                        .into_iter()
-                        .find(|space| u64::from(space.ioasid) == ioasid)
-                    {
+                    if let Some(space) = self.space(ioasid) {
                         space.areas.get_or_insert_default().push(area);
                     }
                 }
             }
             _ => {}
         }
+    }
+
+    fn space(&mut self, ioasid: u64) -> Option<&mut Space> {
+        let mut spaces = self.spaces.iter_mut();
+        spaces.find(|space| u64::from(space.ioasid) == ioasid)
     }
 }
 
@@ -211,7 +254,10 @@ mod tests {
         device:\t1 0000:00:05.0 group 2 ioasid 2\n\
         device:\t4 0000:00:06.0 group 3 detached\n\
         ioasid:\t2 window 0x0-0xffffffffffffffff areas 2 mapped 8 kB pinned 2 pages charged 4 kB\n\
+        mapper:\tioasid 2 process 197\n\
         ioasid:\t3 window 0x1000-0x1fff enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB\n\
+        mapper:\tioasid 3 process 0\n\
+        mapper:\tioasid 4 process 198\n\
         later:\t5 something new\n\
         held:\tpinned 1 pages charged 4 kB\n\
         area:\tioasid 2 0x1000-0x1fff r- runs 1\n\
@@ -231,6 +277,8 @@ mod tests {
         assert_eq!(objects.spaces[0].pinned_bytes, 8192);
         assert_eq!(objects.spaces[0].charged_bytes, 4096);
         assert!(!objects.spaces[0].enforce_snoop && objects.spaces[1].enforce_snoop);
+        assert_eq!(objects.spaces[0].mapper, Some(197));
+        assert_eq!(objects.spaces[1].mapper, None);
         assert_eq!(objects.held.pinned_bytes, 4096);
         assert_eq!(objects.held.charged_bytes, 4096);
         let areas = objects.spaces[0].areas.as_ref().unwrap();
@@ -239,6 +287,22 @@ mod tests {
         assert_eq!(areas[0].access, "r-");
         assert_eq!(objects.spaces[1].areas, Some(vec![]));
         assert_eq!(contexts[1].objects, Objects::default());
+    }
+
+    #[test]
+    fn mapped_without_a_device() {
+        let text = "ioasid:\t1 window 0x0-0xff areas 2 mapped 12 kB pinned 1 pages charged 4 kB \
+                    no-device\n\
+                    ioasid:\t2 window 0x0-0xff areas 2 mapped 12 kB pinned 1 pages charged 4 kB\n";
+        let (_, objects) = fdinfo(text, 4096);
+        let [waits, attached] = objects.spaces.as_slice() else {
+            panic!("{:?}", objects.spaces);
+        };
+        assert!(waits.no_device && !attached.no_device);
+        assert_eq!(waits.charged_bytes, 4096);
+        assert_eq!(waits.waiting_bytes(), 8192);
+        assert_eq!(waits.note().unwrap(), "8 KiB not pinned: no device");
+        assert_eq!((attached.waiting_bytes(), attached.note()), (0, None));
     }
 
     #[test]

@@ -35,6 +35,7 @@ const STYLE: &str = "text { font: 13px monospace; fill: #777 }
 rect { stroke: #777 }
 .mapped { fill: #4878a8 }
 .readonly { fill: #90b8d8 }
+.waiting { fill-opacity: 0.4; stroke-dasharray: 4 }
 .free { fill: none }
 .reserved { fill: #d08030 }";
 
@@ -44,12 +45,16 @@ fn height(piece: &Piece) -> u32 {
     LINE + doublings * 2
 }
 
-fn kind(piece: &Piece) -> &'static str {
-    match piece.state {
-        State::Mapped if piece.detail.as_deref() == Some("rw") => "mapped",
-        State::Mapped => "readonly",
-        State::Free => "free",
-        State::Reserved => "reserved",
+/// What is mapped in a space without a device looks like less: it is not pinned.
+fn kind(piece: &Piece, no_device: bool) -> &'static str {
+    let can_be_written = piece.detail.as_deref() == Some("rw");
+    match (&piece.state, can_be_written, no_device) {
+        (State::Mapped, true, false) => "mapped",
+        (State::Mapped, true, true) => "mapped waiting",
+        (State::Mapped, false, false) => "readonly",
+        (State::Mapped, false, true) => "readonly waiting",
+        (State::Free, ..) => "free",
+        (State::Reserved, ..) => "reserved",
     }
 }
 
@@ -82,7 +87,7 @@ pub(crate) fn draw(picture: &Picture) -> String {
     for piece in &picture.pieces {
         let y = bottom - height(piece);
         let mut bar = Rectangle::new()
-            .set("class", kind(piece))
+            .set("class", kind(piece, picture.no_device))
             .set("x", BAR_AT)
             .set("y", y)
             .set("width", BAR_WIDTH)
@@ -130,19 +135,34 @@ mod tests {
         .collect()
     }
 
-    #[test]
-    fn pieces_stand_on_each_other() {
-        let drawn = draw(&Picture {
+    fn picture(note: Option<&str>) -> Picture {
+        Picture {
             context: "7".to_owned(),
             ioasid: 1,
             first: 0,
             last: u64::MAX,
+            no_device: note.is_some(),
+            note: note.map(str::to_owned),
             pieces: vec![
                 piece(0, 4095, State::Mapped),
                 piece(4096, 12287, State::Free),
                 piece(12288, u64::MAX, State::Reserved),
             ],
-        });
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_device_looks_so() {
+        let drawn = draw(&picture(Some("4 KiB not pinned: no device")));
+        assert!(drawn.contains("Context 7, IOASID 1 (4 KiB not pinned: no device)"));
+        let waiting = |drawn: &str| drawn.matches("readonly waiting\"").count();
+        assert_eq!(waiting(&drawn), 1);
+        assert_eq!(waiting(&draw(&picture(None))), 0);
+    }
+
+    #[test]
+    fn pieces_stand_on_each_other() {
+        let drawn = draw(&picture(None));
         let (tops, heights) = (numbers(&drawn, "y"), numbers(&drawn, "height"));
         assert_eq!(tops[0], tops[1] + heights[1]);
         assert_eq!(tops[1], tops[2] + heights[2]);

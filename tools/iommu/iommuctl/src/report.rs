@@ -5,7 +5,9 @@
 
 use crate::{
     contexts::Contexts,
-    doctor, faults, output, size,
+    doctor, faults, output,
+    parse::Space,
+    size,
     system::{
         self,
         PciDevice, //
@@ -197,6 +199,24 @@ fn groups() -> Vec<String> {
     lines
 }
 
+fn space(space: &Space) -> String {
+    let mut text = format!(
+        "  IOASID {} {:#x} to {:#x}: {} areas, {} mapped, {} pinned, {} charged",
+        space.ioasid,
+        space.first,
+        space.last,
+        space.area_count,
+        size::human(space.mapped_bytes.into()),
+        size::human(space.pinned_bytes.into()),
+        size::human(space.charged_bytes.into())
+    );
+    if let Some(note) = space.note() {
+        text += ", ";
+        text += &note;
+    }
+    text
+}
+
 fn contexts() -> Vec<String> {
     let found = match Contexts::read() {
         Ok(found) => found.contexts,
@@ -204,18 +224,14 @@ fn contexts() -> Vec<String> {
     };
     let mut lines = Vec::new();
     for context in found {
-        lines.push(format!("context {}", context.context));
-        for space in &context.objects.spaces {
-            lines.push(format!(
-                "  IOASID {} {:#x} to {:#x}: {} areas, {} mapped, {} pinned",
-                space.ioasid,
-                space.first,
-                space.last,
-                space.area_count,
-                size::human(space.mapped_bytes.into()),
-                size::human(space.pinned_bytes.into())
-            ));
-        }
+        let held = &context.objects.held;
+        lines.push(format!(
+            "context {}: {} pinned, {} charged",
+            context.context,
+            size::human(held.pinned_bytes.into()),
+            size::human(held.charged_bytes.into())
+        ));
+        lines.extend(context.objects.spaces.iter().map(space));
         for device in &context.objects.devices {
             let space = device
                 .ioasid

@@ -251,7 +251,7 @@ fn vm_name(command_line: &str) -> Option<String> {
 }
 
 /// A process can give itself any name, which the terminal shall not get as it is.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 

@@ -64,6 +64,13 @@ struct Around {
     last_unmap: Option<Unmap>,
 }
 
+/// Another space of the device's context, which has the address mapped, but no device.
+#[derive(Debug, PartialEq, Serialize)]
+struct Waiting {
+    context: String,
+    ioasid: u32,
+}
+
 #[derive(Serialize)]
 struct Explanation {
     /// How many of this device are in the log.
@@ -71,6 +78,7 @@ struct Explanation {
     fault: Fault,
     device: Option<PciDevice>,
     space: Option<Around>,
+    waiting: Option<Waiting>,
     verdict: String,
 }
 
@@ -126,6 +134,33 @@ fn space_of(found: &Contexts, fault: &Fault) -> Result<Option<Around>> {
         }
     }
     Ok(None)
+}
+
+/// Where the address is mapped, if it is so where no device is.
+fn waiting_for(found: &[Context], fault: &Fault) -> Option<Waiting> {
+    let is_bound = |context: &&Context| {
+        let mut devices = context.objects.devices.iter();
+        devices.any(|device| device.name == fault.device)
+    };
+    let has_it = |space: &&Space| {
+        let mut areas = space.areas.iter().flatten();
+        space.no_device && areas.any(|area| (area.first..=area.last).contains(&fault.address))
+    };
+    found.iter().filter(is_bound).find_map(|context| {
+        let space = context.objects.spaces.iter().find(has_it)?;
+        Some(Waiting {
+            context: context.context.clone(),
+            ioasid: space.ioasid,
+        })
+    })
+}
+
+/// What it comes to, if the address is not mapped where the device is.
+fn elsewhere(waiting: &Waiting) -> String {
+    format!(
+        " IOASID {} of context {} has it mapped, but not pinned: no device is attached there.",
+        waiting.ioasid, waiting.context
+    )
 }
 
 fn verdict(fault: &Fault, space: Option<&Around>) -> String {
@@ -222,19 +257,76 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<()> {
             None => bail!("the kernel log has no DMA fault"),
         }
     };
-    let space = space_of(&Contexts::read()?, &fault)?;
+    let found = Contexts::read()?;
+    let space = space_of(&found, &fault)?;
+    let is_mapped = space.as_ref().is_some_and(|space| space.here.is_some());
+    let waiting = waiting_for(&found.contexts, &fault).filter(|_| !is_mapped);
+    let elsewhere = waiting.as_ref().map_or_else(String::new, elsewhere);
     let told = Explanation {
         faults: 1 + faults
             .iter()
             .filter(|one| one.device == fault.device)
             .count(),
         device: PciDevice::find(&fault.device),
-        verdict: verdict(&fault, space.as_ref()),
+        verdict: verdict(&fault, space.as_ref()) + &elsewhere,
         fault,
         space,
+        waiting,
     };
     if json {
         return output::json(&told);
     }
     output::text(&draw(&told))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contexts::from_debugfs;
+
+    const TEXT: &str = "context:\t7 opened by 0\n\
+        device:\t1 0000:00:05.0 group 2 ioasid 2\n\
+        device:\t3 0000:00:06.0 group 3 detached\n\
+        ioasid:\t2 window 0x0-0xffffff areas 1 mapped 4 kB pinned 1 pages charged 0 kB\n\
+        ioasid:\t4 window 0x0-0xffffff areas 1 mapped 8 kB pinned 0 pages charged 0 kB no-device\n\
+        area:\tioasid 2 0x1000-0x1fff rw runs 1\n\
+        area:\tioasid 4 0x1000-0x2fff rw runs 0\n\
+        context:\t8 opened by 0\n\
+        device:\t1 0000:00:07.0 group 4 detached\n";
+
+    fn fault(device: &str, address: u64) -> Fault {
+        Fault {
+            seconds: 1.0,
+            device: device.to_owned(),
+            address,
+            write: None,
+            text: String::new(),
+        }
+    }
+
+    #[test]
+    fn mapped_where_no_device_is() {
+        let found = from_debugfs(TEXT);
+        // For each device and address, the space that waits, and whether the device's own has it.
+        for (device, address, waiting, is_mapped) in [
+            ("0000:00:05.0", 0x2000, Some(4), false),
+            ("0000:00:05.0", 0x1fff, Some(4), true),
+            ("0000:00:05.0", 0x3000, None, false),
+            ("0000:00:06.0", 0x1000, Some(4), false),
+            ("0000:00:07.0", 0x1000, None, false),
+        ] {
+            let fault = fault(device, address);
+            let found_waiting = waiting_for(&found.contexts, &fault);
+            let ioasid = found_waiting.as_ref().map(|waiting| waiting.ioasid);
+            assert_eq!(ioasid, waiting, "{device} {address:#x}");
+            let around = space_of(&found, &fault).unwrap();
+            let here = around.and_then(|around| around.here);
+            assert_eq!(here.is_some(), is_mapped, "{device} {address:#x}");
+        }
+        let waiting = waiting_for(&found.contexts, &fault("0000:00:06.0", 0x1000));
+        assert_eq!(
+            elsewhere(&waiting.unwrap()),
+            " IOASID 4 of context 7 has it mapped, but not pinned: no device is attached there."
+        );
+    }
 }

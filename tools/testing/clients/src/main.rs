@@ -47,6 +47,11 @@ impl Memory {
         Self::map(size, libc::MAP_SHARED, file.as_raw_fd())
     }
 
+    /// BAR 0 of a device.
+    fn of_bar(device: &VfioDevice, size: usize) -> Result<Self> {
+        Self::map(size, libc::MAP_SHARED, device.as_raw_fd())
+    }
+
     fn map(size: usize, flags: i32, fd: RawFd) -> Result<Self> {
         // SAFETY: A new mapping, where nothing is.
         let start = unsafe {
@@ -161,9 +166,15 @@ fn carries(edu: &VfioDevice, memory: &Memory, iova: u64, first: u8) -> Result<bo
 
 /// Lets the device do DMA: the command register is in the configuration space, region 7.
 fn enable(edu: &VfioDevice) {
+    enable_memory(edu, true);
+}
+
+/// Has it answer at its BARs, or not.
+fn enable_memory(edu: &VfioDevice, on: bool) {
     let mut command = [0; 2];
     edu.region_read(7, &mut command, 4);
-    edu.region_write(7, &(u16::from_le_bytes(command) | 6).to_le_bytes(), 4);
+    let command = u16::from_le_bytes(command) & !2 | 4 | u16::from(on) << 1;
+    edu.region_write(7, &command.to_le_bytes(), 4);
 }
 
 fn expect(what: &str, holds: bool) -> Result {
@@ -271,23 +282,60 @@ fn peers() -> Result {
     unsafe { VfioOps::vfio_dma_map(&*vfio, IOVA, PAGE, memory.at(0)) }?;
     vfio.ioas()
         .map_file(exported.as_raw_fd(), 0, PAGE as u64, at, true)?;
-    memory.fill(0, 4, 0x12);
-    dma(&edu, IOVA, BUFFER, 4, false)?;
-    dma(&edu, BUFFER, at + LIVENESS, 4, true)?;
+    expect("it arrives", reaches(&edu, &other, &memory, at, 0x12)?)
+}
+
+/// Whether a device can take four bytes from `memory` to a register of another, at `bar`.
+fn reaches(
+    edu: &VfioDevice,
+    other: &VfioDevice,
+    memory: &Memory,
+    bar: u64,
+    first: u8,
+) -> Result<bool> {
+    memory.fill(0, 4, first);
+    dma(edu, IOVA, BUFFER, 4, false)?;
+    dma(edu, BUFFER, bar + LIVENESS, 4, true)?;
     let mut value = [0; 4];
     other.region_read(0, &mut value, LIVENESS);
+    Ok(value == [0, 1, 2, 3].map(|more| !(first + more)))
+}
+
+/// The same by the address of the BAR, which is refused unless the module lets it.
+fn peers_by_address() -> Result {
+    let parameter = "/sys/module/iommufd/parameters/map_device_memory";
+    let vfio = Arc::new(VfioIommufd::new(Arc::new(IommuFd::new()?), None, None)?);
+    let memory = Memory::new(PAGE)?;
+    let (edu, other) = (edu(&vfio, 0, true)?, edu(&vfio, 1, true)?);
+    let bar = Memory::of_bar(&other, PAGE)?;
+    let at = IOVA + PAGE as u64;
+    // SAFETY: The memory is only looked at through raw pointers.
+    unsafe { VfioOps::vfio_dma_map(&*vfio, IOVA, PAGE, memory.at(0)) }?;
+    // SAFETY: These are the registers of a device.
+    let map = || unsafe { VfioOps::vfio_dma_map(&*vfio, at, PAGE, bar.at(0)) };
+    expect("it is refused", map().is_err())?;
+    fs::write(parameter, "1")?;
+    let mapped = map();
+    fs::write(parameter, "0")?;
+    mapped?;
+    expect("it arrives", reaches(&edu, &other, &memory, at, 0x22)?)?;
+    enable_memory(&other, false);
+    enable_memory(&other, true);
     expect(
-        "it arrives",
-        value == [0x12, 0x13, 0x14, 0x15].map(|byte: u8| !byte),
-    )
+        "it was taken back",
+        !reaches(&edu, &other, &memory, at, 0x32)?,
+    )?;
+    VfioOps::vfio_dma_unmap(&*vfio, at, PAGE)?;
+    expect("DMA is blocked", !reaches(&edu, &other, &memory, at, 0x42)?)
 }
 
 fn main() -> ExitCode {
-    let tests: [(&str, fn() -> Result); 4] = [
+    let tests: [(&str, fn() -> Result); 5] = [
         ("iommufd-ioctls", address_space),
         ("vfio-ioctls", device),
         ("memory in a file, a domain", file_and_domain),
         ("from device to device", peers),
+        ("from device to device, by address", peers_by_address),
     ];
     let mut code = ExitCode::SUCCESS;
     println!("KTAP version 1\n1..{}", tests.len());

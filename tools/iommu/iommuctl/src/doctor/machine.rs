@@ -168,6 +168,26 @@ fn vfio() -> Finding {
     Finding::note("modules", "vfio-pci is not loaded.", "modprobe vfio-pci")
 }
 
+/// Was a program kept from mapping the memory of a device, and would be again? Only root can tell.
+fn refused_bars() -> Option<Finding> {
+    let count = system::text("/sys/kernel/debug/iommufd/refused_bars");
+    let count: u64 = count.trim().parse().ok()?;
+    let parameter = system::text("/sys/module/iommufd/parameters/map_device_memory");
+    (count > 0 && parameter.starts_with('N')).then(|| {
+        Finding::note(
+            "bars",
+            format!(
+                "Programs were kept from mapping a device's memory (BAR) by its address; maps \
+                 that were refused: {count}. Transfers between devices do not work then, and \
+                 some VMMs end."
+            ),
+            "if it needs them: echo 1 >/sys/module/iommufd/parameters/map_device_memory, and \
+             for the next boot put 'options iommufd map_device_memory=1' into \
+             /etc/modprobe.d/iommufd-local.conf",
+        )
+    })
+}
+
 /// What concerns all devices.
 pub(super) fn check() -> Vec<Finding> {
     if !Path::new("/sys/kernel").is_dir() {
@@ -181,5 +201,6 @@ pub(super) fn check() -> Vec<Finding> {
     findings.extend(interrupts());
     findings.push(iommufd());
     findings.push(vfio());
+    findings.extend(refused_bars());
     findings
 }

@@ -5,6 +5,7 @@
 use super::Finding;
 use crate::{
     contexts::Contexts,
+    parse::Space,
     size,
     system, //
 };
@@ -74,16 +75,17 @@ fn is_exempt() -> bool {
         .is_some_and(|caps| caps & (1 << CAP_IPC_LOCK) != 0)
 }
 
-/// What one's own processes have locked through /dev/iommu already.
-fn charged() -> u64 {
+/// What one's own processes have locked through /dev/iommu already, and what they are going to
+/// when devices come to what is mapped.
+fn charged() -> (u64, u64) {
     let me = user();
-    Contexts::read().map_or(0, |found| {
-        found
-            .contexts
-            .iter()
-            .filter(|context| context.owner.user == me)
-            .map(|context| context.objects.held.charged_bytes)
-            .sum()
+    let contexts = Contexts::read().map_or_else(|_| Vec::new(), |found| found.contexts);
+    let mine = contexts.iter().filter(|context| context.user.user == me);
+    mine.fold((0, 0), |(charged, waiting), context| {
+        (
+            charged + context.objects.held.charged_bytes,
+            waiting + context.total(Space::waiting_bytes),
+        )
     })
 }
 
@@ -98,14 +100,20 @@ fn memlock(wanted: Option<u64>) -> Finding {
     let Some(limit) = getrlimit(Resource::Memlock).current else {
         return Finding::ok("memlock", "The limit of locked memory is unlimited.");
     };
-    let charged = charged();
-    let left = limit.saturating_sub(charged);
+    let (charged, waiting) = charged();
+    let taken = charged.saturating_add(waiting);
+    let left = limit.saturating_sub(taken);
     let text = format!(
-        "{} may map {} more ({} of locked memory, of which {} is in use by /dev/iommu).",
+        "{} may map {} more ({} of locked memory, of which {} is in use by /dev/iommu{}).",
         user(),
         human(left),
         human(limit),
-        human(charged)
+        human(charged),
+        match waiting {
+            0 => String::new(),
+            // What root has mapped will not count, and is not told apart.
+            _ => format!(", and up to {} will be when a device comes", human(waiting)),
+        }
     );
     match wanted {
         Some(wanted) if wanted > left => Finding::problem(
@@ -114,7 +122,7 @@ fn memlock(wanted: Option<u64>) -> Finding {
             format!(
                 "allow at least {} KiB, or unlimited: 'ulimit -l' in the shell that starts it, \
                  'memlock' in /etc/security/limits.d, or LimitMEMLOCK= in the systemd unit",
-                (charged.saturating_add(wanted)).div_ceil(1024)
+                (taken.saturating_add(wanted)).div_ceil(1024)
             ),
         ),
         Some(wanted) => Finding::ok(
