@@ -15,8 +15,9 @@ help:
 #: make demo       see a PCI device do DMA through an address space of this driver
 #:                 (40 s; the first time also the set-up); DEVICE=nvme: read a drive
 #: make check      everything CI runs (50 minutes); SUITE=name for one suite,
-#:                 'tools/testing/check --list' names them; MATRIX=full adds what takes
-#:                 hours: more machines, more kernels, longer runs
+#:                 'tools/testing/check --list' names them; CHANGED=1 for those that what you
+#:                 changed can make fail; PROFILE=1 says what took how long; MATRIX=full
+#:                 adds what takes hours: more machines, more kernels, longer runs
 #: make fuzz       calls against a model, for hours (SECONDS=28800), or CALLS=1000000;
 #:                 KERNEL=debug for that kernel, SEED=N repeats a run
 #: make bench      this driver, VFIO type1 and mainline's C iommufd side by side
@@ -53,7 +54,8 @@ demo:
 	@tools/testing/demo $(DEVICE)
 
 check:
-	@MATRIX='$(MATRIX)' tools/testing/check $(SUITE)
+	@MATRIX='$(MATRIX)' tools/testing/check $(SUITE) \
+		$(call flag,PROFILE,profile) $(call flag,CHANGED,changed)
 
 fuzz:
 	@tools/testing/lab/run-fuzz --kernel $(or $(KERNEL),stock) --seconds $(or $(SECONDS),28800) \
@@ -61,6 +63,7 @@ fuzz:
 
 bench:
 	@tools/testing/bench/run $(if $(QUICK),--quick) $(if $(WALL),--wall)
+	@$(if $(WALL),:,tools/testing/bench/dirty)
 
 lint:
 	@tools/lint/run
