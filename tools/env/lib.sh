@@ -66,6 +66,13 @@ kernel_release() {
 	fi
 }
 
+# iommufd_exports SOURCE: the names that the kernel's source has iommufd export, as modules
+# that import from it are checked against.
+iommufd_exports() {
+	sed -n 's/^EXPORT_SYMBOL_NS_GPL(\(.*\), "\(.*\)");/0x00000000\t\1\tdrivers\/iommu\/iommufd\/iommufd\tEXPORT_SYMBOL_GPL\t\2/p' \
+		"$1"/drivers/iommu/iommufd/*.c
+}
+
 # Kernels that are built here, from the source of the stock one, for what they check.
 CHECKING_KERNELS="debug kcsan"
 
