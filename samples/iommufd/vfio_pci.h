@@ -51,7 +51,8 @@ static inline bool vfio_find_node(const char *address, char *node, int size)
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%.15s/vfio-dev", address);
 	dir = opendir(path);
 	while (dir && !found && (entry = readdir(dir))) {
-		found = !strncmp(entry->d_name, "vfio", 4);
+		/* vfioN, or noiommu-vfioN without an IOMMU. */
+		found = strstr(entry->d_name, "vfio");
 		if (found)
 			snprintf(node, size, "/dev/vfio/devices/%.20s", entry->d_name);
 	}
