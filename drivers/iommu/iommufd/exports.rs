@@ -176,7 +176,9 @@ export_fn! {
 }
 
 export_fn! {
-    /// Binds a device to a context and writes the id that userspace knows it by to `id`.
+    /// Binds a device to a context and writes the id that userspace knows it by to `id`. Where
+    /// VFIO has them, that may be one that no IOMMU keeps from anything: it is for the caller to
+    /// see to it that userspace may have such a device.
     ///
     /// Errors as pointers: `-EINVAL`, `-ENODEV`, `-EPERM`, `-EBUSY`, `-ENOMEM`; see
     /// [`DeviceHandle::bind`].
@@ -193,7 +195,7 @@ export_fn! {
         // SAFETY: By the contract.
         let ctx = unsafe { ctx_borrow(ictx) };
         // SAFETY: By the contract.
-        let dev = unsafe { BoundDevice::new(dev) };
+        let dev = unsafe { BoundDevice::maybe_untranslated(dev) };
         let may_leak = unsafe_interrupts_are_allowed();
         match dev.and_then(|dev| DeviceHandle::bind(&ctx, dev, None, may_leak)) {
             Ok(device) => {

@@ -93,6 +93,7 @@ use kernel::{
     }, //
 };
 
+pub(crate) mod address;
 pub(crate) mod areas;
 pub(crate) mod attach;
 pub(crate) mod charges;
@@ -152,6 +153,8 @@ struct Space {
     has_bytes: bool,
     /// Whether there is a domain, for which what is mapped is pinned.
     has_domain: bool,
+    /// Whether there is one for devices that no IOMMU has.
+    has_untranslated: bool,
     /// What of it kernel drivers have pinned.
     pins: Pins<Part>,
     /// What of it hardware reads, so that it cannot be unmapped.
@@ -266,6 +269,7 @@ impl IoPagetable {
             areas: Areas::new(),
             has_bytes: false,
             has_domain: false,
+            has_untranslated: false,
             pins: Pins::new(),
             locked: Pins::new(),
             listeners: RBTree::new(),

@@ -69,12 +69,12 @@ impl Translation {
 }
 
 /// The DMA of a group, without a PASID or with a certain one, on a domain of ours. Dropping this
-/// blocks it again.
+/// blocks it again. That of a device that no IOMMU has goes where it likes, and nobody is told.
 ///
 /// # Invariants
 ///
 /// What it says is attached to the domain of `by` with `handle`. `group` counts it, and so its DMA
-/// ownership is claimed.
+/// ownership is claimed. `by` translates if, and only if, an IOMMU has the devices of `group`.
 pub(crate) struct Attachment {
     group: Arc<OwnedGroup>,
     pasid: u32,
@@ -99,17 +99,21 @@ impl Attachment {
     /// is being reset.
     pub(crate) fn new(dev: &OwnedDevice, dev_id: u32, pasid: u32, by: Translation) -> Result<Self> {
         let group = dev.group().clone();
-        if !by.suits(&group.devices()) {
+        if by.paging().translates() != dev.is_translated() || !by.suits(&group.devices()) {
             return Err(EINVAL);
         }
         let handle = AttachHandle::new(dev_id, by.faults())?;
         let to = by.as_raw();
-        to_result(if pasid == NO_PASID {
+        to_result(match group.as_raw() {
+            None => 0,
             // SAFETY: Domain and group are valid; the handle lives until the group is off it.
-            unsafe { sys::iommu_attach_group_handle(to, group.as_raw(), handle.as_raw()) }
-        } else {
+            Some(group) if pasid == NO_PASID => unsafe {
+                sys::iommu_attach_group_handle(to, group, handle.as_raw())
+            },
             // SAFETY: As above, and the device is owned, so it has a driver and that group.
-            unsafe { bindings::iommu_attach_device_pasid(to, dev.as_raw(), pasid, handle.as_raw()) }
+            Some(_) => unsafe {
+                bindings::iommu_attach_device_pasid(to, dev.as_raw(), pasid, handle.as_raw())
+            },
         })?;
         group.count_attachment();
         // INVARIANT: Just attached, and counted while this device is there, whose claim holds.
@@ -149,17 +153,23 @@ impl Attachment {
             return Err(EINVAL);
         }
         let handle = AttachHandle::new(self.handle.dev_id(), by.faults())?;
-        let (group, to) = (self.group.as_raw(), by.as_raw());
-        to_result(if self.pasid == NO_PASID {
+        let to = by.as_raw();
+        to_result(match self.group.as_raw() {
+            None => 0,
             // SAFETY: Group and domain are valid; the handle lives until the group is off the
             // domain.
-            unsafe { sys::iommu_replace_group_handle(group, to, handle.as_raw()) }
-        } else {
-            let dev = devices.any().ok_or(ENODEV)?;
-            // SAFETY: As above. The device has an owner meanwhile, and so a driver and that group.
-            unsafe { sys::iommu_replace_device_pasid(to, dev, self.pasid, handle.as_raw()) }
+            Some(group) if self.pasid == NO_PASID => unsafe {
+                sys::iommu_replace_group_handle(group, to, handle.as_raw())
+            },
+            Some(_) => {
+                let dev = devices.any().ok_or(ENODEV)?;
+                // SAFETY: As above. The device has an owner meanwhile, and so a driver and that
+                // group.
+                unsafe { sys::iommu_replace_device_pasid(to, dev, self.pasid, handle.as_raw()) }
+            }
         })?;
-        // INVARIANT: The core has forgotten the old pair and knows the new one.
+        // INVARIANT: The core has forgotten the old pair and knows the new one. Whoever made one
+        // domain has made the other.
         *self.handle = handle;
         *self.by = by;
         Ok(())
@@ -170,18 +180,22 @@ impl Drop for Attachment {
     fn drop(&mut self) {
         let from = self.by.as_raw();
         let devices = self.group.devices();
-        if self.pasid == NO_PASID {
+        match self.group.as_raw() {
+            None => {}
             // SAFETY: By the type invariant.
-            unsafe { sys::iommu_detach_group_handle(from, self.group.as_raw()) }
-        } else {
-            let Some(dev) = devices.any() else {
-                // Nobody can detach it any more: the core goes on knowing domain and handle.
-                warn_on!(true);
-                return;
-            };
-            // SAFETY: By the type invariant. The device has an owner meanwhile, and so a driver
-            // and that group.
-            unsafe { bindings::iommu_detach_device_pasid(from, dev, self.pasid) }
+            Some(group) if self.pasid == NO_PASID => unsafe {
+                sys::iommu_detach_group_handle(from, group)
+            },
+            Some(_) => {
+                let Some(dev) = devices.any() else {
+                    // Nobody can detach it any more: the core goes on knowing domain and handle.
+                    warn_on!(true);
+                    return;
+                };
+                // SAFETY: By the type invariant. The device has an owner meanwhile, and so a driver
+                // and that group.
+                unsafe { bindings::iommu_detach_device_pasid(from, dev, self.pasid) }
+            }
         }
         self.group.forget_attachment();
         // SAFETY: The core has forgotten both, and so will this.
@@ -197,7 +211,9 @@ impl Drop for Attachment {
 pub(crate) fn is_on(dev: &OwnedDevice, pasid: u32, by: Option<&Translation>) -> bool {
     // What was attached is not detached, or moved, meanwhile.
     let devices = dev.group().devices();
-    let group = dev.group().as_raw();
+    let Some(group) = dev.group().as_raw() else {
+        return by.is_none();
+    };
     // SAFETY: The group is valid; any domain will do.
     let handle = unsafe { sys::iommu_attach_handle_get(group, pasid, 0) };
     let found = kernel::error::from_err_ptr(handle).map(|handle| {

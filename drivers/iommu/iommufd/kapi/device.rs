@@ -52,11 +52,11 @@ unsafe impl Send for IommuGroup {}
 unsafe impl Sync for IommuGroup {}
 
 impl IommuGroup {
-    fn of(dev: &Device) -> Result<Self> {
+    fn of(dev: &Device) -> Option<Self> {
         // SAFETY: `dev` is a device; the function returns a reference that we own, or NULL.
         let group = unsafe { bindings::iommu_group_get(raw_device(dev)) };
         // INVARIANT: The reference just taken.
-        NonNull::new(group).map(Self).ok_or(ENODEV)
+        NonNull::new(group).map(Self)
     }
 
     /// Whether this is the group at `ptr`.
@@ -88,13 +88,14 @@ impl Drop for IommuGroup {
     }
 }
 
-/// A group whose devices get owners one by one.
+/// A group whose devices get owners one by one; or a device that no IOMMU translates for, which is
+/// in none.
 ///
 /// What is attached in it is attached on behalf of all of these: the last one that goes while
 /// something is attached keeps its claim for good.
 #[pin_data]
 pub(crate) struct OwnedGroup {
-    group: IommuGroup,
+    group: Option<IommuGroup>,
     /// The device of each [`OwnedDevice`] that there is.
     #[pin]
     devices: Mutex<KVec<ARef<Device>>>,
@@ -122,12 +123,12 @@ impl OwnedDevices<'_> {
 }
 
 impl OwnedGroup {
-    /// A group of which nobody owns a device yet.
+    /// A group of which nobody owns a device yet, or what is to be had for a device without one.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(group: IommuGroup) -> Result<Arc<Self>> {
+    pub(crate) fn new(group: Option<IommuGroup>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 group,
@@ -138,13 +139,13 @@ impl OwnedGroup {
         )
     }
 
-    /// The group itself.
-    pub(crate) fn iommu_group(&self) -> &IommuGroup {
-        &self.group
+    /// The group itself, if an IOMMU has its devices.
+    pub(crate) fn iommu_group(&self) -> Option<&IommuGroup> {
+        self.group.as_ref()
     }
 
-    pub(super) fn as_raw(&self) -> *mut bindings::iommu_group {
-        self.group.0.as_ptr()
+    pub(super) fn as_raw(&self) -> Option<*mut bindings::iommu_group> {
+        self.group.as_ref().map(|group| group.0.as_ptr())
     }
 
     /// Its devices that have owners.
@@ -168,10 +169,15 @@ fn raw_device(dev: &Device) -> *mut bindings::device {
     core::ptr::from_ref(dev).cast_mut().cast()
 }
 
+/// Whether devices are bound that no IOMMU keeps from any memory, as VFIO can ask for. It does so
+/// for who may do raw I/O, if its parameter `enable_unsafe_noiommu_mode` is set.
+pub(crate) const TAKES_UNTRANSLATED: bool = cfg!(IOMMUFD_NOIOMMU);
+
 /// A device bound to a driver, whose group we may claim.
 pub(crate) struct BoundDevice<'a> {
     dev: &'a Device,
-    group: IommuGroup,
+    /// Its group; nothing if no IOMMU has it.
+    group: Option<IommuGroup>,
 }
 
 impl<'a> BoundDevice<'a> {
@@ -188,8 +194,28 @@ impl<'a> BoundDevice<'a> {
         let dev: &'a Device = unsafe { Device::from_raw(dev) };
         Ok(Self {
             dev,
-            group: IommuGroup::of(dev)?,
+            group: Some(IommuGroup::of(dev).ok_or(ENODEV)?),
         })
+    }
+
+    /// As [`Self::new`], also for a device that no IOMMU has, where these are taken.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) unsafe fn maybe_untranslated(dev: *mut bindings::device) -> Result<Self> {
+        // SAFETY: By the contract.
+        if TAKES_UNTRANSLATED && !unsafe { sys::iommufd_is_behind_iommu(dev) } {
+            // SAFETY: By the contract.
+            let dev = unsafe { Device::from_raw(dev) };
+            return Ok(Self { dev, group: None });
+        }
+        // SAFETY: By the contract.
+        unsafe { Self::new(dev) }
     }
 
     /// The name of the device, such as its PCI address.
@@ -202,18 +228,21 @@ impl<'a> BoundDevice<'a> {
         DeviceRef(ARef::from(self.dev))
     }
 
-    /// The device's group.
-    pub(crate) fn group(&self) -> &IommuGroup {
-        &self.group
+    /// The device's group, if an IOMMU has it.
+    pub(crate) fn group(&self) -> Option<&IommuGroup> {
+        self.group.as_ref()
     }
 
-    /// A reference on the group.
+    /// A reference on the group, if an IOMMU has the device.
     ///
     /// # Errors
     ///
     /// `ENODEV`: the device has left it.
-    pub(crate) fn group_ref(&self) -> Result<IommuGroup> {
-        IommuGroup::of(self.dev)
+    pub(crate) fn group_ref(&self) -> Result<Option<IommuGroup>> {
+        if self.group.is_none() {
+            return Ok(None);
+        }
+        IommuGroup::of(self.dev).map(Some).ok_or(ENODEV)
     }
 
     /// Whether this is `dev`.
@@ -223,7 +252,8 @@ impl<'a> BoundDevice<'a> {
 
     /// Takes the group's DMA away from everyone but `owner`; DMA is blocked from here on.
     ///
-    /// `msi_may_leak` accepts devices that could send forged interrupts.
+    /// `msi_may_leak` accepts devices that could send forged interrupts. Of a device that no IOMMU
+    /// has, nothing can be taken away or blocked.
     ///
     /// # Errors
     ///
@@ -238,32 +268,41 @@ impl<'a> BoundDevice<'a> {
         owner: &Arc<T>,
         msi_may_leak: bool,
     ) -> Result<OwnedDevice> {
-        if !self.group.same(&group.group) {
-            return Err(EINVAL);
-        }
-        if !capable(self.dev, bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY) {
-            return Err(EINVAL);
-        }
-        if !self.group.has_isolated_msi() && !msi_may_leak {
-            return Err(EPERM);
+        match (&self.group, &group.group) {
+            (None, None) => {}
+            (Some(own), Some(group)) if own.same(group) => self.check(own, msi_may_leak)?,
+            _ => return Err(EINVAL),
         }
         let mut devices = group.devices.lock();
         devices.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let token: *const T = &**owner;
-        // SAFETY: The device is bound to a driver, which does not let go of it before we release
-        // the group. The owner is only ever compared.
-        to_result(unsafe {
-            bindings::iommu_device_claim_dma_owner(
-                raw_device(self.dev),
-                token.cast_mut().cast::<c_void>(),
-            )
-        })?;
+        if self.group.is_some() {
+            let token: *const T = &**owner;
+            // SAFETY: The device is bound to a driver, which does not let go of it before we
+            // release the group. The owner is only ever compared.
+            to_result(unsafe {
+                bindings::iommu_device_claim_dma_owner(
+                    raw_device(self.dev),
+                    token.cast_mut().cast::<c_void>(),
+                )
+            })?;
+        }
         warn_on!(devices.push_within_capacity(self.dev.into()).is_err());
-        // INVARIANT: Just claimed, and listed.
+        // INVARIANT: Just claimed, if it has a group, and listed.
         Ok(OwnedDevice {
             dev: ARef::from(self.dev),
             group: group.clone(),
         })
+    }
+
+    /// Whether a device of an IOMMU can be given away.
+    fn check(&self, group: &IommuGroup, msi_may_leak: bool) -> Result {
+        if !capable(self.dev, bindings::iommu_cap_IOMMU_CAP_CACHE_COHERENCY) {
+            return Err(EINVAL);
+        }
+        if !group.has_isolated_msi() && !msi_may_leak {
+            return Err(EPERM);
+        }
+        Ok(())
     }
 }
 
@@ -295,12 +334,12 @@ impl DeviceRef {
     }
 }
 
-/// A device whose group's DMA we own.
+/// A device whose group's DMA we own, or that no IOMMU has.
 ///
 /// # Invariants
 ///
-/// The DMA ownership of the device's group is claimed once for this value, which `group` lists,
-/// and a driver is bound to the device.
+/// `group` lists this value, and a driver is bound to the device. If it has a group, then an IOMMU
+/// has the device, and the DMA ownership of the group is claimed once for this value.
 pub(crate) struct OwnedDevice {
     dev: ARef<Device>,
     group: Arc<OwnedGroup>,
@@ -342,6 +381,11 @@ impl OwnedDevice {
         &self.group
     }
 
+    /// Whether an IOMMU translates for the device.
+    pub(crate) fn is_translated(&self) -> bool {
+        self.group.group.is_some()
+    }
+
     /// Whether the device's IOMMU can make all its DMA snoop.
     pub(crate) fn can_enforce_snoop(&self) -> bool {
         capable(
@@ -356,16 +400,16 @@ impl OwnedDevice {
         unsafe { sys::iommufd_has_interrupts(self.as_raw()) }
     }
 
-    /// Whether the device's IOMMU has domains of more than one kind.
+    /// Whether whoever makes domains for the device wants to be asked about flags.
     pub(crate) fn has_domain_flags(&self) -> bool {
-        // SAFETY: The device is behind an IOMMU as long as it is owned.
-        unsafe { sys::iommufd_has_domain_flags(self.as_raw()) }
+        // SAFETY: An IOMMU has the device, as long as it is owned.
+        !self.is_translated() || unsafe { sys::iommufd_has_domain_flags(self.as_raw()) }
     }
 
     /// Whether the device's IOMMU knows domains inside of domains.
     pub(crate) fn can_nest(&self) -> bool {
-        // SAFETY: The device is behind an IOMMU as long as it is owned.
-        unsafe { sys::iommufd_can_nest(self.as_raw()) }
+        // SAFETY: An IOMMU has the device, as long as it is owned.
+        self.is_translated() && unsafe { sys::iommufd_can_nest(self.as_raw()) }
     }
 
     /// Whether the device's IOMMU can mark the pages that are written to.
@@ -384,11 +428,14 @@ impl OwnedDevice {
     ///
     /// `ENOMEM`.
     pub(crate) fn reserved_regions(&self) -> Result<KVec<Reserved>> {
+        if !self.is_translated() {
+            return Ok(KVec::new());
+        }
         let mut head = bindings::list_head::default();
         let head = &raw mut head;
         // SAFETY: `head` is a local variable; an empty list points to itself.
         unsafe { bindings::INIT_LIST_HEAD(head) };
-        // SAFETY: The device is behind an IOMMU, and the list initialised.
+        // SAFETY: An IOMMU has the device, and the list is initialised.
         unsafe { bindings::iommu_get_resv_regions(self.as_raw(), head) };
         // SAFETY: The list holds what the call above put there.
         let regions = unsafe { collect_regions(head) };
@@ -406,8 +453,10 @@ impl Drop for OwnedDevice {
             // What is attached goes on being ours.
             return;
         }
-        // SAFETY: By the type invariant.
-        unsafe { bindings::iommu_device_release_dma_owner(self.as_raw()) }
+        if self.is_translated() {
+            // SAFETY: By the type invariant.
+            unsafe { bindings::iommu_device_release_dma_owner(self.as_raw()) }
+        }
     }
 }
 

@@ -293,10 +293,20 @@ impl DevicePart {
 
     /// In how many pieces it is; none if it was taken back.
     pub(crate) fn count(&self) -> usize {
-        if self.memory.ranges.tree.lock().is_none() {
+        if self.is_gone() {
             return 0;
         }
         self.memory.spans.count(self.first, self.len)
+    }
+
+    /// Whether it was taken back.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.memory.ranges.tree.lock().is_none()
+    }
+
+    /// The first of its `len` bytes from number `skip` on, one at least, that lie in one piece.
+    pub(crate) fn one_piece(&self, skip: u64, len: u64) -> Option<Span> {
+        self.memory.spans.one_piece(self.first + skip, len)
     }
 
     /// Maps it into `domain` as `range`, which is the caller's, and as long, unless it was

@@ -83,9 +83,10 @@ impl Prot {
 ///
 /// # Invariants
 ///
-/// `ptr` is a domain that this owns.
+/// `ptr` is a domain that this owns. It has a page table if it `translates`.
 pub(crate) struct Domain {
     ptr: NonNull<bindings::iommu_domain>,
+    translates: bool,
     enforces_snoop: bool,
     leftover: Leftover,
     faults: Faults,
@@ -141,7 +142,8 @@ unsafe impl Sync for Domain {}
 
 impl Domain {
     /// Makes an empty domain in a format that `dev`'s IOMMU understands, as `data` say if there
-    /// are any.
+    /// are any. If no IOMMU has `dev`, it is one without a page table, and takes neither flags nor
+    /// data.
     ///
     /// Devices whose IOMMU can ignore their no-snoop attribute get a domain that does so. `flags`
     /// are those of `IOMMU_HWPT_ALLOC` that ask the IOMMU driver for something.
@@ -154,7 +156,13 @@ impl Domain {
     /// * `ENOMEM`, and what else the driver says about data: `EFAULT`, for one.
     pub(crate) fn new(dev: &OwnedDevice, flags: u32, data: Option<UserData>) -> Result<Self> {
         let domain = match data.map(|data| data.as_raw()) {
-            // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group.
+            None if flags == 0 && !dev.is_translated() => {
+                // SAFETY: Has no preconditions.
+                let domain = unsafe { sys::iommufd_alloc_untranslated() };
+                NonNull::new(domain).ok_or(ENOMEM)?.as_ptr()
+            }
+            _ if !dev.is_translated() => return Err(EOPNOTSUPP),
+            // SAFETY: An IOMMU has `dev`, as long as it is owned.
             None => unsafe { bindings::iommu_paging_domain_alloc_flags(dev.as_raw(), flags) },
             // SAFETY: As above; where the data are is for userspace to say.
             Some(data) => unsafe {
@@ -164,6 +172,7 @@ impl Domain {
         let mut domain = Self {
             // INVARIANT: A new domain is nobody else's.
             ptr: NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?,
+            translates: dev.is_translated(),
             enforces_snoop: false,
             leftover: Leftover::new(),
             faults: Faults::new(),
@@ -211,6 +220,12 @@ impl Domain {
         unsafe { (*self.as_raw()).owner }
     }
 
+    /// Whether it is for devices that an IOMMU translates for. The others do DMA to whichever
+    /// memory they like.
+    pub(crate) fn translates(&self) -> bool {
+        self.translates
+    }
+
     /// Whether devices cannot circumvent the CPU's caches.
     pub(crate) fn enforces_snoop(&self) -> bool {
         self.enforces_snoop
@@ -252,7 +267,10 @@ impl Domain {
 
     /// What is mapped at `iova`, if anything is.
     pub(crate) fn translate(&self, iova: u64) -> Option<u64> {
-        // SAFETY: The domain is valid.
+        if !self.translates {
+            return None;
+        }
+        // SAFETY: The domain is valid, and has a page table.
         let address = unsafe { bindings::iommu_iova_to_phys(self.as_raw(), iova) };
         (address != 0).then_some(address)
     }
@@ -397,8 +415,11 @@ impl Domain {
 
     #[inline(always)]
     fn map_with(&self, iova: u64, span: Span, prot: Prot, gfp: bindings::gfp_t) -> Result {
-        // SAFETY: The domain is valid. Addresses and sizes are multiples of its smallest page, or
-        // it says no. The callers of our callers keep what is there.
+        if !self.translates {
+            return Ok(());
+        }
+        // SAFETY: The domain is valid, and has a page table. Addresses and sizes are multiples of
+        // its smallest page, or it says no. The callers of our callers keep what is there.
         to_result(unsafe {
             bindings::iommu_map(
                 self.as_raw(),
@@ -412,6 +433,9 @@ impl Domain {
     }
 
     fn map_lists(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
+        if !self.translates {
+            return Ok(());
+        }
         let mut list = [const { MaybeUninit::uninit() }; LIST];
         // SAFETY: There is room for `LIST` entries, and no more are asked for.
         unsafe { bindings::sg_init_table(list.as_mut_ptr().cast(), LIST as c_uint) };
@@ -529,6 +553,9 @@ impl<'a> Gather<'a> {
 
     #[inline]
     fn unmap(&mut self, range: &IovaRange) {
+        if !self.domain.translates {
+            return;
+        }
         let gather = self.as_raw();
         let len = range.len() as usize;
         // SAFETY: The domain is valid and the gather initialised.

@@ -3,7 +3,7 @@
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
  * for more is in files of its own: leaf.c, file.c, bar.c, params.c, pins.c,
- * unpin.c, dirty.c.
+ * unpin.c, dirty.c, noiommu.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -126,6 +126,14 @@ bool iommufd_enforce_cache_coherency(struct iommu_domain *domain);
 /* A domain for @dev as @data say; -EOPNOTSUPP if its IOMMU does not know any. */
 struct iommu_domain *iommufd_alloc_paging(struct device *dev, u32 flags,
 					  const struct iommu_user_data *data);
+
+/*
+ * A domain for devices that no IOMMU translates for, which has any address and maps none: NULL
+ * if there is no memory. It can be freed, and nothing else.
+ */
+struct iommu_domain *iommufd_alloc_untranslated(void);
+/* Whether an IOMMU has @dev. VFIO may have given it a group all the same. */
+bool iommufd_is_behind_iommu(const struct device *dev);
 
 /* Whether @domain can be asked which pages were written to, so that the answer arrives. */
 bool iommufd_can_read_dirty(const struct iommu_domain *domain);

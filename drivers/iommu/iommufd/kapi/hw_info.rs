@@ -61,8 +61,12 @@ pub(crate) struct PasidInfo {
 impl OwnedDevice {
     /// What there is of PASIDs.
     pub(crate) fn pasid_info(&self) -> PasidInfo {
-        // SAFETY: The device is behind an IOMMU as long as it is owned.
-        let count = unsafe { sys::iommufd_max_pasids(self.as_raw()) };
+        let count = if self.is_translated() {
+            // SAFETY: An IOMMU has the device, as long as it is owned.
+            unsafe { sys::iommufd_max_pasids(self.as_raw()) }
+        } else {
+            0
+        };
         let Some(width) = count.checked_ilog2() else {
             return PasidInfo {
                 width: 0,
@@ -84,14 +88,17 @@ impl OwnedDevice {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP`: the IOMMU does not have that structure. `ENOMEM`.
+    /// `EOPNOTSUPP`: the IOMMU does not have that structure, or there is none. `ENOMEM`.
     pub(crate) fn iommu_info(&self, kind: u32) -> Result<IommuInfo> {
+        if !self.is_translated() {
+            return Err(EOPNOTSUPP);
+        }
         let mut info = IommuInfo {
             data: core::ptr::null_mut(),
             len: 0,
             kind,
         };
-        // SAFETY: The device is behind an IOMMU; what is returned is for the caller to free.
+        // SAFETY: An IOMMU has the device; what is returned is for the caller to free.
         let data =
             unsafe { sys::iommufd_hw_info(self.as_raw(), &raw mut info.len, &raw mut info.kind) };
         // INVARIANT: An allocation of that length, or NULL.

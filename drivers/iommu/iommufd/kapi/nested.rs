@@ -64,6 +64,9 @@ impl NestedDomain {
         data: &UserData,
     ) -> Result<Arc<Self>> {
         let data = data.as_raw();
+        if !dev.is_translated() {
+            return Err(EOPNOTSUPP);
+        }
         // SAFETY: `dev` is a device behind an IOMMU, for it has an owner of its group; the parent
         // is a paging domain, which lives as long as the result.
         let domain = unsafe {

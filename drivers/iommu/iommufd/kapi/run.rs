@@ -22,7 +22,7 @@ use kernel::{
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// A part of a run, or of a device's memory. Nobody but `kapi` can say where one is.
+/// A part of a run, or of several, or of a device's memory. Nobody but `kapi` can say where one is.
 #[derive(Clone, Copy)]
 pub(crate) struct Span {
     /// The physical address of the first byte.
@@ -63,6 +63,20 @@ impl Span {
     /// Whether it is in one page.
     pub(super) fn is_in_a_page(&self) -> bool {
         self.address % PAGE + self.len <= PAGE
+    }
+
+    /// Makes it longer by `next`, if that comes right behind it, and says whether it does.
+    pub(crate) fn goes_on_with(&mut self, next: Self) -> bool {
+        let goes_on = self.address.checked_add(self.len) == Some(next.address);
+        if goes_on {
+            self.len = self.len.wrapping_add(next.len);
+        }
+        goes_on
+    }
+
+    /// Where it is, for devices that no IOMMU has.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
     }
 
     /// Its length in bytes: 1 GiB at most if it is a part of a run, anything if it is of a BAR.

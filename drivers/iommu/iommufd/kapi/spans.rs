@@ -57,6 +57,11 @@ impl Spans {
         self.part(skip, len).count()
     }
 
+    /// What comes first of the `len` bytes from number `skip` on, if there are any.
+    pub(super) fn one_piece(&self, skip: u64, len: u64) -> Option<Span> {
+        self.part(skip, len).next()
+    }
+
     /// How to map the bytes from number `skip` on as `range`: in which steps.
     pub(super) fn steps(
         &self,

@@ -23,7 +23,10 @@ use crate::{
 };
 use core::{
     mem::size_of,
-    ptr::NonNull, //
+    ptr::{
+        null_mut,
+        NonNull, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -44,8 +47,12 @@ pub(crate) struct NewViommu {
 }
 
 impl OwnedDevice {
+    /// The IOMMU that has it, or NULL.
     pub(super) fn iommu(&self) -> *mut bindings::iommu_device {
-        // SAFETY: The device is behind an IOMMU as long as it is owned.
+        if !self.is_translated() {
+            return null_mut();
+        }
+        // SAFETY: An IOMMU has the device, as long as it is owned.
         unsafe { sys::iommufd_iommu_of(self.as_raw()) }
     }
 
@@ -55,16 +62,13 @@ impl OwnedDevice {
     ///
     /// `EOPNOTSUPP`: it has none.
     pub(crate) fn viommu(&self, kind: u32) -> Result<NewViommu> {
-        // SAFETY: As above.
+        let iommu = NonNull::new(self.iommu()).ok_or(EOPNOTSUPP)?;
+        // SAFETY: An IOMMU has the device.
         let size = unsafe { sys::iommufd_viommu_size(self.as_raw(), kind) };
         if size == 0 || warn_on!(size < size_of::<sys::iommufd_viommu>()) {
             return Err(EOPNOTSUPP);
         }
-        Ok(NewViommu {
-            iommu: NonNull::new(self.iommu()).ok_or(EOPNOTSUPP)?,
-            kind,
-            size,
-        })
+        Ok(NewViommu { iommu, kind, size })
     }
 }
 

@@ -206,12 +206,12 @@ pub(super) fn have_interrupts(members: &[Member]) -> bool {
 }
 
 impl Group {
-    /// A group without devices.
+    /// A group without devices, or what stands for one to a device that no IOMMU has.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(iommu: IommuGroup) -> Result<Arc<Self>> {
+    pub(crate) fn new(iommu: Option<IommuGroup>) -> Result<Arc<Self>> {
         let iommu = OwnedGroup::new(iommu)?;
         let state = State {
             members: KVVec::new(),
@@ -228,8 +228,8 @@ impl Group {
         )
     }
 
-    /// The group itself.
-    pub(crate) fn iommu_group(&self) -> &IommuGroup {
+    /// The group itself, if an IOMMU has its devices.
+    pub(crate) fn iommu_group(&self) -> Option<&IommuGroup> {
         self.iommu.iommu_group()
     }
 

@@ -47,7 +47,9 @@ impl Groups {
     fn count_in(&self, dev: &BoundDevice<'_>) -> Result<Arc<Group>> {
         let mut groups = self.list.lock();
         for (group, devices) in groups.iter_mut() {
-            if group.iommu_group().same(dev.group()) {
+            // What no IOMMU has is in a group with nobody.
+            let both = group.iommu_group().zip(dev.group());
+            if both.is_some_and(|(group, other)| group.same(other)) {
                 *devices = devices.checked_add(1).ok_or(ENOMEM)?;
                 return Ok(group.clone());
             }
@@ -70,6 +72,7 @@ impl Groups {
     /// Whether a device of the group at `ptr` is bound.
     pub(crate) fn has(&self, ptr: *const bindings::iommu_group) -> bool {
         let groups = self.list.lock();
-        groups.iter().any(|(group, _)| group.iommu_group().is(ptr))
+        let mut groups = groups.iter().filter_map(|(group, _)| group.iommu_group());
+        groups.any(|group| group.is(ptr))
     }
 }

@@ -163,15 +163,13 @@ fn ioas(ioas: &Ioas, summary: &Summary, f: &mut dyn fmt::Write) -> fmt::Result {
 
 /// Waits for nobody: what moves the device may have to wait for long.
 fn device(idev: &Idev, f: &mut dyn fmt::Write) -> fmt::Result {
-    let group = idev.group().iommu_group().id();
     let name = idev.name();
-    write!(
-        f,
-        "device:\t{} {} group {} ",
-        idev.id(),
-        fmt!("{}", name),
-        group
-    )?;
+    write!(f, "device:\t{} {} group ", idev.id(), fmt!("{}", name))?;
+    match idev.group().iommu_group() {
+        Some(group) => write!(f, "{} ", group.id())?,
+        // No IOMMU has it.
+        None => write!(f, "none ")?,
+    }
     match idev.ioasid() {
         None => writeln!(f, "detached"),
         Some(ioasid) => writeln!(f, "ioasid {}", ioasid),

@@ -19,7 +19,10 @@ use crate::{
         }, //
     },
     space::{
-        domains::Domains,
+        domains::{
+            Domains,
+            Slot, //
+        },
         hwpt::Hwpt,
         mapped,
         mapping::Kept, //
@@ -101,10 +104,18 @@ impl IoPagetable {
         Ok(())
     }
 
+    /// Notes of which kinds there are domains, for those who look at areas only.
+    fn note_domains(&self, domains: &Domains) {
+        let untranslated = |slot: &Slot| !slot.domain().translates();
+        let mut space = self.space.lock();
+        space.has_domain = !domains.list.is_empty();
+        space.has_untranslated = domains.list.iter().any(untranslated);
+    }
+
     /// Adds a domain that was filled, and that `groups` are on.
     pub(super) fn add_domain(&self, domains: &mut Domains, hwpt: Arc<Hwpt>, groups: usize) {
         domains.add(hwpt, groups);
-        self.space.lock().has_domain = true;
+        self.note_domains(domains);
     }
 
     /// Unmaps every area from a domain that no device uses any more, nor ever will, and takes it
@@ -112,7 +123,7 @@ impl IoPagetable {
     pub(super) fn drop_domain(&self, mut domains: WriteGuard<'_, Domains>, hwpt: &Arc<Hwpt>) {
         mapped::empty(hwpt.domain(), &self.space.lock().areas, None);
         domains.remove(hwpt);
-        self.space.lock().has_domain = !domains.list.is_empty();
+        self.note_domains(&domains);
         self.let_go_unless_needed(&domains.downgrade());
     }
 

@@ -61,6 +61,9 @@ use kernel::{
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
+/// As many runs are looked at, at most, to find out how far memory goes on.
+const MOST_LOOKS: u32 = 1 << 16;
+
 /// The content of a live area.
 pub(crate) enum Mapping {
     /// Memory of a process that nobody else has.
@@ -306,6 +309,32 @@ impl Mapping {
         look: impl FnMut(u64, Span) -> Result,
     ) -> Result {
         each_span(area, self.offset(), look, |look| self.each_run(0, look))
+    }
+
+    /// The first of the `len` bytes from number `skip` on, one at least, that lie in one piece;
+    /// none if they are neither pinned nor a device's.
+    pub(crate) fn one_piece(&self, skip: u64, len: u64) -> Option<Span> {
+        if let Some(device) = self.device() {
+            return device.one_piece(skip, len);
+        }
+        let at = self.offset() + skip;
+        let mut offset = at % PAGE;
+        let mut looks = MOST_LOOKS;
+        let mut piece: Option<Span> = None;
+        self.each_run(at >> PAGE_SHIFT, |run, skipped| {
+            let next = run.span().after((skipped << PAGE_SHIFT) + offset);
+            offset = 0;
+            looks -= 1;
+            let (Some(next), true) = (next, looks > 0) else {
+                return false;
+            };
+            let Some(piece) = &mut piece else {
+                piece = Some(next);
+                return true;
+            };
+            piece.len() < len && piece.goes_on_with(next)
+        });
+        piece.map(|piece| piece.front(len))
     }
 
     /// The parts to unmap `area` in, which this is the content of, or the start of that. A device's

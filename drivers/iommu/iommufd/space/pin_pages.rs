@@ -132,7 +132,7 @@ impl Space {
     }
 
     /// The first of the areas that make up `range`, with its content, and what `range` has of it.
-    fn first_part(&self, range: IovaRange) -> Result<(IovaRange, &Mapping, IovaRange)> {
+    pub(super) fn first_part(&self, range: IovaRange) -> Result<(IovaRange, &Mapping, IovaRange)> {
         let (area, mapped) = self.areas.live_at(range.first()).ok_or(ENOENT)?;
         let part = area.intersection(&range).ok_or(ENOENT)?;
         if self.areas.is_being_unmapped(part) {

@@ -14,6 +14,7 @@ use super::iommufd::map::{
 use crate::{
     iova::IovaRange,
     kapi::{
+        device::TAKES_UNTRANSLATED,
         task,
         trace,
         user, //
@@ -80,7 +81,7 @@ fn check_extension(ctx: &Context, extension: u32) -> Result<isize> {
         VFIO_TYPE1_IOMMU | VFIO_TYPE1V2_IOMMU | VFIO_UNMAP_ALL => {
             isize::from(!ctx.container.is_no_iommu())
         }
-        VFIO_NOIOMMU_IOMMU => isize::from(cfg!(CONFIG_VFIO_NOIOMMU)),
+        VFIO_NOIOMMU_IOMMU => isize::from(TAKES_UNTRANSLATED),
         VFIO_DMA_CC_IOMMU => {
             let ioas = ctx.container.ioas()?;
             isize::from(ioas.iopt.all_enforce_snoop()?)

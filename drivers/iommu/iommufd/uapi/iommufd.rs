@@ -4,8 +4,7 @@
 //!
 //! Checks come in mainline's order, and say what mainline says: `EOPNOTSUPP` for what is not
 //! known, `EOVERFLOW` for numbers out of range, `EINVAL` for what makes no sense, `ENOENT` for
-//! what is not there. What the hardware would have to offer and this driver does not serve yet is
-//! answered as on hardware that does not offer it ([`absent`]).
+//! what is not there.
 
 use crate::{
     kapi::user::{
@@ -23,7 +22,6 @@ use kernel::{
 use structs::*;
 use zerocopy::Immutable;
 
-mod absent;
 mod dirty;
 mod fault;
 mod hwpt;

@@ -141,7 +141,9 @@ fn devices(context: &Context) -> String {
         table.add_row([
             device.id.to_string(),
             device.name.clone(),
-            device.group.to_string(),
+            device
+                .group
+                .map_or("none".to_owned(), |group| group.to_string()),
             device
                 .ioasid
                 .map_or("nothing".to_owned(), |ioasid| format!("IOASID {ioasid}")),

@@ -123,7 +123,7 @@ fn mapped(space: &Space) -> Result<Vec<Piece>> {
 fn reserved(context: &Context, space: &Space) -> Vec<Piece> {
     let mut groups: Vec<_> = context
         .attached(space.ioasid)
-        .map(|device| device.group)
+        .filter_map(|device| device.group)
         .collect();
     groups.sort();
     groups.dedup();

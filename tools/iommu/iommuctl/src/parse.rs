@@ -69,7 +69,8 @@ pub(crate) fn not_pinned(bytes: u64) -> String {
 pub(crate) struct Device {
     pub(crate) id: u32,
     pub(crate) name: String,
-    pub(crate) group: u32,
+    /// Its group; none if no IOMMU has it.
+    pub(crate) group: Option<u32>,
     /// Where it is attached, if it is.
     pub(crate) ioasid: Option<u32>,
 }
@@ -147,7 +148,7 @@ fn device(words: &[&str]) -> Option<Device> {
     Some(Device {
         id: words.first()?.parse().ok()?,
         name: (*words.get(1)?).to_owned(),
-        group: u32::try_from(after(words, "group")?).ok()?,
+        group: after(words, "group").and_then(|group| u32::try_from(group).ok()),
         ioasid: after(words, "ioasid").and_then(|id| u32::try_from(id).ok()),
     })
 }
@@ -253,6 +254,7 @@ mod tests {
     const TEXT: &str = "context:\t7 opened by 196\n\
         device:\t1 0000:00:05.0 group 2 ioasid 2\n\
         device:\t4 0000:00:06.0 group 3 detached\n\
+        device:\t5 0000:00:07.0 group none ioasid 3\n\
         ioasid:\t2 window 0x0-0xffffffffffffffff areas 2 mapped 8 kB pinned 2 pages charged 4 kB\n\
         mapper:\tioasid 2 process 197\n\
         ioasid:\t3 window 0x1000-0x1fff enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB\n\
@@ -273,6 +275,9 @@ mod tests {
         assert_eq!(objects.devices[0].ioasid, Some(2));
         assert_eq!(objects.devices[1].ioasid, None);
         assert_eq!(objects.devices[1].name, "0000:00:06.0");
+        assert_eq!(objects.devices[1].group, Some(3));
+        assert_eq!(objects.devices[2].group, None);
+        assert_eq!(objects.devices[2].ioasid, Some(3));
         assert_eq!(objects.spaces[0].last, u64::MAX);
         assert_eq!(objects.spaces[0].pinned_bytes, 8192);
         assert_eq!(objects.spaces[0].charged_bytes, 4096);

@@ -101,7 +101,7 @@ fn matching(faults: Vec<Fault>, of: Option<&str>) -> Result<Vec<Fault>> {
     Ok(faults.into_iter().filter(|fault| is_it(fault)).collect())
 }
 
-fn around(context: &Context, space: &Space, group: u32, address: u64) -> Result<Around> {
+fn around(context: &Context, space: &Space, group: Option<u32>, address: u64) -> Result<Around> {
     let areas = space.areas.as_ref().context(NO_AREAS)?;
     let find = |is_it: &dyn Fn(&&Area) -> bool| areas.iter().find(is_it).cloned();
     Ok(Around {
@@ -109,8 +109,9 @@ fn around(context: &Context, space: &Space, group: u32, address: u64) -> Result<
         ioasid: space.ioasid,
         first: space.first,
         last: space.last,
-        reserved: system::reserved_regions(group)
+        reserved: group
             .into_iter()
+            .flat_map(system::reserved_regions)
             .find(|region| (region.first..=region.last).contains(&address))
             .map(|region| region.kind),
         below: areas.iter().rfind(|area| area.last < address).cloned(),

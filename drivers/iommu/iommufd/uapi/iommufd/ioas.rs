@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Address spaces: making and destroying them, and which addresses they have.
+//! Address spaces: making and destroying them, which addresses they have, and where these lead.
 
 use super::{
     structs::*,
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     iova::IovaRange,
     kapi::{
+        device::TAKES_UNTRANSLATED,
         task,
         user, //
     },
@@ -93,5 +94,30 @@ impl Command for IoasAllowIovas {
             allowed.add(IovaRange::new(range.start, range.last).ok_or(EINVAL)?)?;
         }
         ioas.iopt.set_allowed(allowed)
+    }
+}
+
+impl Command for IoasNoiommuGetPa {
+    fn run(mut self, ctx: &Context, reply: &Reply) -> Result {
+        if !TAKES_UNTRANSLATED {
+            return Err(EOPNOTSUPP);
+        }
+        if !task::may_do_raw_io() {
+            return Err(EPERM);
+        }
+        if self.flags != 0 || self.__reserved != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        if self.length == 0 {
+            return Err(EINVAL);
+        }
+        if self.iova == u64::MAX {
+            return Err(EOVERFLOW);
+        }
+        let ioas = ctx.objects.ioas(self.ioas_id)?;
+        let memory = ioas.iopt.address_of(self.iova, self.length)?;
+        self.out_phys = memory.address();
+        self.length = memory.len();
+        reply.write(&self)
     }
 }
