@@ -10,7 +10,10 @@
 use crate::objects::context::Context;
 use face::{
     command::Command,
-    device::Iommu,
+    device::{
+        Device,
+        Iommu, //
+    },
     dmabuf, //
 };
 use kernel::{
@@ -64,11 +67,15 @@ pub(crate) fn ioctl(ctx: &Arc<Context>, arg: usize) -> Result<isize> {
         }
         sys::IOMMU_TEST_OP_DMABUF_REVOKE => dmabuf::revoke(cmd.buf_fd(), cmd.buf_revoked() != 0),
         sys::IOMMU_TEST_OP_ADD_RESERVED => check::reserve(ctx, &cmd),
-        sys::IOMMU_TEST_OP_MOCK_DOMAIN => device::add(ctx, cmd, 0),
+        sys::IOMMU_TEST_OP_MOCK_DOMAIN => device::add(ctx, cmd, Device::add(0)?),
         sys::IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS => {
             let flags = cmd.device_flags();
-            device::add(ctx, cmd, flags)
+            device::add_with(ctx, cmd, flags)
         }
+        sys::IOMMUFD_MOCK_OP_ADD_BESIDE => device::add_beside(ctx, cmd),
+        sys::IOMMUFD_MOCK_OP_FAIL_PASID => device::fail_pasid(ctx, &cmd),
+        sys::IOMMUFD_MOCK_OP_CHECK_TOLD => device::check_told(ctx, &cmd),
+        sys::IOMMUFD_MOCK_OP_ADD_UNTRANSLATED => device::add(ctx, cmd, Device::untranslated()?),
         sys::IOMMU_TEST_OP_MOCK_DOMAIN_REPLACE => device::replace(ctx, cmd),
         sys::IOMMU_TEST_OP_PASID_ATTACH => device::attach_pasid(ctx, cmd),
         sys::IOMMU_TEST_OP_PASID_REPLACE => device::replace_pasid(ctx, cmd),

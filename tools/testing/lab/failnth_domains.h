@@ -285,6 +285,106 @@ static int prepare_faulting(struct world *w)
 	return ret ? ret : do_alloc_faulting(w);
 }
 
+/* A negative errno, or 0 for an id. */
+static int no_id(int ret)
+{
+	return ret < 0 ? ret : 0;
+}
+
+/* --- PASIDs of a group ----------------------------------------------------------------------- */
+
+/*
+ * Two devices are on one domain, and there is another for their PASID: one with page faults, for
+ * which the IOMMU needs memory for each of the two.
+ */
+static int prepare_group(struct world *w)
+{
+	int ret = prepare_queue(w);
+
+	if (!ret)
+		ret = domain_for_pasids(w, w->b.ioasid, &w->outer);
+	if (!ret)
+		ret = give(&w->inner, hwpt_with_faults(w->b.fd, w->b.id, w->other,
+						       IOMMU_HWPT_ALLOC_PASID, w->queue.id));
+	if (!ret)
+		ret = mock_add_with(w->b.fd, w->outer, MOCK_FLAGS_DEVICE_PASID, &w->pair[0]);
+	return ret ? ret : mock_add_beside(w->b.fd, w->outer, w->pair[0].id, &w->pair[1]);
+}
+
+static int do_group_pasid(struct world *w)
+{
+	return no_id(pasid_attach(w->b.fd, w->pair[0].id, SOME_PASID, w->inner));
+}
+
+static int undo_group_pasid(struct world *w)
+{
+	return pasid_detach(w->b.fd, w->pair[0].id, SOME_PASID);
+}
+
+static int do_group_move(struct world *w)
+{
+	return no_id(pasid_replace(w->b.fd, w->pair[1].id, SOME_PASID, w->inner));
+}
+
+static int undo_group_move(struct world *w)
+{
+	return no_id(pasid_replace(w->b.fd, w->pair[1].id, SOME_PASID, w->outer));
+}
+
+static int prepare_group_there(struct world *w)
+{
+	unsigned int i;
+	int ret = prepare_group(w);
+
+	for (i = 0; i < 2 && !ret; i++)
+		ret = no_id(pasid_attach(w->b.fd, w->pair[i].id, SOME_PASID, w->outer));
+	return ret;
+}
+
+/* Which of the two the IOMMU has for both devices. */
+static int64_t look_at_group(struct world *w)
+{
+	const int places[] = { 0, w->inner, w->outer };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(places); i++)
+		if (!pasid_check(w->b.fd, w->pair[0].id, SOME_PASID, places[i]) &&
+		    (!places[i] ||
+		     (!pasid_told(w->b.fd, w->pair[0].id, SOME_PASID, places[i]) &&
+		      !pasid_told(w->b.fd, w->pair[1].id, SOME_PASID, places[i]))))
+			return places[i];
+	return -1;
+}
+
+/* --- a device that no IOMMU has ------------------------------------------------------------ */
+
+static int do_untranslated(struct world *w)
+{
+	return mock_add_untranslated(w->b.fd, w->other, &w->pair[0]);
+}
+
+static int undo_untranslated(struct world *w)
+{
+	return destroy(w->b.fd, w->pair[0].id);
+}
+
+static int prepare_untranslated(struct world *w)
+{
+	int ret = do_map_other(w);
+
+	return ret ? ret : do_untranslated(w);
+}
+
+static int do_move_untranslated(struct world *w)
+{
+	return no_id(mock_move(w->b.fd, w->pair[0].id, w->b.ioasid));
+}
+
+static int undo_move_untranslated(struct world *w)
+{
+	return no_id(mock_move(w->b.fd, w->pair[0].id, w->other));
+}
+
 static int have_fault(struct world *w)
 {
 	return fault(w->b.fd, w->b.id, 0, 1);
@@ -387,6 +487,13 @@ CALL_MOCK(hw_queue) SWEEP(prepare_viommu, do_hw_queue, do_destroy_result);
 CALL_MOCK(hw_queue_destroy) SWEEP(prepare_hw_queue, do_destroy_result, do_hw_queue);
 CALL_MOCK(alloc_faulting) SWEEP(prepare_queue, do_alloc_faulting, do_destroy_result);
 CALL_MOCK(go_faulting) SWEEP(prepare_faulting, do_go_inside, do_attach, .moves = true);
+CALL_MOCK(pasid_of_group) SWEEP(prepare_group, do_group_pasid, undo_group_pasid,
+				.look = look_at_group);
+CALL_MOCK(pasid_move_of_group) SWEEP(prepare_group_there, do_group_move, undo_group_move,
+				     .moves = true, .look = look_at_group);
+CALL_MOCK(untranslated) SWEEP(do_map_other, do_untranslated, undo_untranslated);
+CALL_MOCK(move_untranslated) SWEEP(prepare_untranslated, do_move_untranslated,
+				   undo_move_untranslated, .moves = true);
 CALL_MOCK(read_fault) SWEEP(prepare_fault, do_read_fault, undo_read_fault,
 			    .look = look_at_queue);
 CALL_MOCK(answer) SWEEP(prepare_answer, do_answer, undo_answer, .look = look_at_queue);

@@ -22,6 +22,7 @@ struct world {
 	struct bound b;
 	struct mock mock;
 	bool is_mock;
+	struct mock pair[2];	/* of one group, where that is needed */
 	int other;		/* a second space */
 	char *memory;		/* of MANY_PAGES pages, no two of them adjacent in the machine */
 	int file;		/* of as many pages */

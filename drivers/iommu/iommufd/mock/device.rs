@@ -109,19 +109,38 @@ fn look<R>(ctx: &Context, id: u32, work: impl FnOnce(&BoundTestDevice) -> Result
     Err(ENOENT)
 }
 
-/// `MOCK_DOMAIN`, `MOCK_DOMAIN_FLAGS`: a new device is bound, and attached.
+/// `MOCK_DOMAIN_FLAGS`: as [`add`], with a device of its own.
 ///
 /// # Errors
 ///
-/// `EINVAL`: an unknown flag. Those of bind and attach. `EFAULT`: the answer cannot be written.
-pub(super) fn add(ctx: &Arc<Context>, mut cmd: Command, flags: u32) -> Result {
+/// `EINVAL`: an unknown flag. As there.
+pub(super) fn add_with(ctx: &Arc<Context>, cmd: Command, flags: u32) -> Result {
     const KNOWN: u32 = sys::MOCK_FLAGS_DEVICE_NO_DIRTY | sys::MOCK_FLAGS_DEVICE_PASID;
-    let reserved = ctx.objects.reserve_id()?;
-    let id = reserved.number();
     if flags & !KNOWN != 0 {
         return Err(EINVAL);
     }
-    let bound = Device::add(flags)?.bind(ctx)?;
+    add(ctx, cmd, Device::add(flags)?)
+}
+
+/// `ADD_BESIDE`: as [`add`], with one like another, in its group.
+///
+/// # Errors
+///
+/// `ENOENT`: there is no such other. As there.
+pub(super) fn add_beside(ctx: &Arc<Context>, cmd: Command) -> Result {
+    let device = with(ctx, cmd.device_flags(), Device::beside)?;
+    add(ctx, cmd, device)
+}
+
+/// `MOCK_DOMAIN`, `ADD_UNTRANSLATED`: a new device is bound, and attached.
+///
+/// # Errors
+///
+/// Those of bind and attach. `EFAULT`: the answer cannot be written.
+pub(super) fn add(ctx: &Arc<Context>, mut cmd: Command, device: Device) -> Result {
+    let reserved = ctx.objects.reserve_id()?;
+    let id = reserved.number();
+    let bound = device.bind(ctx)?;
     let idev = bound.handle().id();
     let hwpt = bound.handle().attach(NO_PASID, cmd.id())?;
     let added = Arc::pin_init(
@@ -218,6 +237,39 @@ pub(super) fn check_pasid(ctx: &Context, cmd: &Command) -> Result {
                 _ => Err(EINVAL),
             },
         }
+    })
+}
+
+/// `CHECK_TOLD`: whether the IOMMU was told last of a device that a PASID is on a domain, or on
+/// none.
+///
+/// # Errors
+///
+/// `ENOENT`: there is no such device, or no such domain. `EINVAL`: it was not.
+pub(super) fn check_told(ctx: &Context, cmd: &Command) -> Result {
+    let hwpt = match (cmd.pasid_hwpt(), ctx.objects.get(cmd.pasid_hwpt())) {
+        (0, _) => None,
+        (_, Some(Object::Hwpt(hwpt, _))) => Some(hwpt),
+        _ => return Err(ENOENT),
+    };
+    with(ctx, cmd.id(), |bound| {
+        let domain = hwpt.as_ref().map(|hwpt| &**hwpt.domain());
+        if !bound.was_told(cmd.pasid_checked(), domain) {
+            return Err(EINVAL);
+        }
+        Ok(())
+    })
+}
+
+/// `FAIL_PASID`: the next PASID that goes to a domain does not get there with a device.
+///
+/// # Errors
+///
+/// `ENOENT`: there is no such device.
+pub(super) fn fail_pasid(ctx: &Context, cmd: &Command) -> Result {
+    with(ctx, cmd.id(), |bound| {
+        bound.fail_pasid();
+        Ok(())
     })
 }
 

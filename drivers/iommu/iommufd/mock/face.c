@@ -35,6 +35,13 @@ static const struct software_node pasid_node = {
 struct mock_device {
 	/* The PASID that is kept for this does not get to its next domain. */
 	bool fails_next;
+	/* No PASID gets to its next domain. */
+	bool fails_once;
+	/* Where which PASID went last. Written to with the group locked. */
+	ioasid_t pasid;
+	struct iommu_domain *domain;
+	/* A device that it comes into the group of. */
+	struct device *relative;
 	/* Translations that it keeps. */
 	u32 cache[MOCK_DEV_CACHE_NUM];
 	/* How many of its domains want to be told of page faults. With the group locked. */
@@ -105,14 +112,36 @@ int iommufd_mock_set_dev_pasid(struct iommu_domain *domain, struct device *dev, 
 	struct mock_device *mock = dev_get_platdata(dev);
 	bool blocks = domain->type == IOMMU_DOMAIN_BLOCKED;
 	bool fails = mock->fails_next && !blocks;
+	int ret;
 
+	if (!blocks && xchg(&mock->fails_once, false))
+		return -ENOMEM;
 	if (pasid == IOMMU_TEST_PASID_RESERVED) {
 		/* Having failed, it works once more, so that all can be put back. */
 		mock->fails_next = !mock->fails_next && !blocks;
 		if (fails)
 			return -ENOMEM;
 	}
-	return move_faults(dev, domain, old);
+	ret = move_faults(dev, domain, old);
+	if (!ret) {
+		WRITE_ONCE(mock->pasid, pasid);
+		WRITE_ONCE(mock->domain, blocks ? NULL : domain);
+	}
+	return ret;
+}
+
+void iommufd_mock_fail_pasid(struct device *dev)
+{
+	struct mock_device *mock = dev_get_platdata(dev);
+
+	xchg(&mock->fails_once, true);
+}
+
+bool iommufd_mock_was_told(struct device *dev, ioasid_t pasid, const struct iommu_domain *domain)
+{
+	struct mock_device *mock = dev_get_platdata(dev);
+
+	return READ_ONCE(mock->pasid) == pasid && READ_ONCE(mock->domain) == domain;
 }
 
 /* Also without a lock, if nobody takes the fault. */
@@ -172,6 +201,14 @@ static struct iommu_device *probe_device(struct device *dev)
 	return &mock_iommu;
 }
 
+/* A group, with a reference. */
+static struct iommu_group *device_group(struct device *dev)
+{
+	struct mock_device *mock = dev_get_platdata(dev);
+
+	return mock->relative ? iommu_group_get(mock->relative) : generic_device_group(dev);
+}
+
 static const struct iommu_ops mock_ops = {
 	.owner = THIS_MODULE,
 	.capable = iommufd_mock_capable,
@@ -185,7 +222,7 @@ static const struct iommu_ops mock_ops = {
 	.default_domain = &blocked_domain,
 	.blocked_domain = &blocked_domain,
 	.probe_device = probe_device,
-	.device_group = generic_device_group,
+	.device_group = device_group,
 };
 
 int iommufd_mock_register(void)
@@ -262,7 +299,7 @@ static void drop_fwspec(struct device *dev)
  * The core frees what tells it of the IOMMU, once it has seen the device. If it runs out of memory
  * on the way it tells nobody, and the device is there without the IOMMU.
  */
-static int add(struct device *dev)
+static int add_translated(struct device *dev)
 {
 	int ret = set_fwspec(dev) ?: device_add(dev);
 
@@ -279,9 +316,10 @@ static int add(struct device *dev)
 static DEFINE_IDA(numbers);
 
 /* On the platform bus, which is one that the core looks for new devices on. */
-static struct device *add_device(int number, u32 flags)
+static struct device *add_device(int number, u32 flags, struct device *relative,
+				 int (*add)(struct device *dev))
 {
-	struct mock_device mock = {};
+	struct mock_device mock = { .relative = relative };
 	struct platform_device *pdev;
 	int ret;
 
@@ -301,20 +339,38 @@ static struct device *add_device(int number, u32 flags)
 		platform_device_put(pdev);
 		return ERR_PTR(ret);
 	}
+	/* That one may go from here on. */
+	((struct mock_device *)dev_get_platdata(&pdev->dev))->relative = NULL;
 	return &pdev->dev;
 }
 
-struct device *iommufd_mock_add_device(u32 flags)
+static struct device *add_next(u32 flags, struct device *relative, int (*add)(struct device *dev))
 {
 	int number = ida_alloc(&numbers, GFP_KERNEL);
 	struct device *dev;
 
 	if (number < 0)
 		return ERR_PTR(number);
-	dev = add_device(number, flags);
+	dev = add_device(number, flags, relative, add);
 	if (IS_ERR(dev))
 		ida_free(&numbers, number);
 	return dev;
+}
+
+struct device *iommufd_mock_add_device(u32 flags)
+{
+	return add_next(flags, NULL, add_translated);
+}
+
+struct device *iommufd_mock_add_beside(struct device *relative)
+{
+	return add_next(device_flags(relative), relative, add_translated);
+}
+
+/* Nothing leads the core from it to an IOMMU. */
+struct device *iommufd_mock_add_untranslated(void)
+{
+	return add_next(0, NULL, device_add);
 }
 
 void iommufd_mock_remove_device(struct device *dev)

@@ -24,6 +24,14 @@ void iommufd_mock_unregister(void);
 
 /* A device behind it: @flags are MOCK_FLAGS_DEVICE_*. */
 struct device *iommufd_mock_add_device(u32 flags);
+/* Another one like it, in its group; it is not removed meanwhile. */
+struct device *iommufd_mock_add_beside(struct device *relative);
+/* A device that is behind no IOMMU. */
+struct device *iommufd_mock_add_untranslated(void);
+/* The next PASID that goes to a domain fails to with this device. */
+void iommufd_mock_fail_pasid(struct device *dev);
+/* Whether the last that was done to a PASID was to put that one there; on none if NULL. */
+bool iommufd_mock_was_told(struct device *dev, u32 pasid, const struct iommu_domain *domain);
 void iommufd_mock_remove_device(struct device *dev);
 /* The translations that it keeps, MOCK_DEV_CACHE_NUM of them. */
 u32 *iommufd_mock_cache(struct device *dev);

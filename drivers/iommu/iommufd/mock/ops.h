@@ -20,6 +20,20 @@ enum {
 	 * flushed: answered in check_dev_cache.cache.
 	 */
 	IOMMUFD_MOCK_OP_FLUSHES,
+	/* As IOMMU_TEST_OP_MOCK_DOMAIN, but no IOMMU has the device. */
+	IOMMUFD_MOCK_OP_ADD_UNTRANSLATED,
+	/*
+	 * As IOMMU_TEST_OP_MOCK_DOMAIN_FLAGS, in the group of the device whose id is in place of
+	 * the flags, and like that one.
+	 */
+	IOMMUFD_MOCK_OP_ADD_BESIDE,
+	/* The next PASID that goes to a domain does not get there with iommu_test_cmd.id. */
+	IOMMUFD_MOCK_OP_FAIL_PASID,
+	/*
+	 * As IOMMU_TEST_OP_PASID_CHECK_HWPT, but of what the IOMMU was told last of this very
+	 * device, and of domains that are inside of none.
+	 */
+	IOMMUFD_MOCK_OP_CHECK_TOLD,
 };
 
 #endif

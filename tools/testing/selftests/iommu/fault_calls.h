@@ -6,7 +6,6 @@
 #include <poll.h>
 
 #include "mock_pasid.h"
-#include "../../../../drivers/iommu/iommufd/mock/ops.h"
 
 /* What the IOMMU is told: enum iommu_page_response_code of the kernel. */
 #define SUCCESS 0

@@ -11,6 +11,7 @@
 /* That header wants the installed one: IOMMUFD_H is what stands in its place. */
 #define _IOMMUFD_H
 #include IOMMUFD_TEST_H
+#include "../../../../drivers/iommu/iommufd/mock/ops.h"
 
 /* A device: as what can be destroyed, as what is bound, and where it was attached at first. */
 struct mock {
@@ -41,10 +42,25 @@ static inline int mock_add_with(int iommufd, int pt, uint32_t flags, struct mock
 	return ret;
 }
 
-static inline int mock_add(int iommufd, int pt, struct mock *mock)
+/* The same, in the group of another one, and like that. */
+static inline int mock_add_beside(int iommufd, int pt, int id, struct mock *mock)
+{
+	struct iommu_test_cmd arg = { .id = pt, .mock_domain_flags.dev_flags = id };
+	int ret = mock_call(iommufd, IOMMUFD_MOCK_OP_ADD_BESIDE, &arg);
+
+	if (!ret)
+		*mock = (struct mock) {
+			.id = arg.mock_domain_flags.out_stdev_id,
+			.device = arg.mock_domain_flags.out_idev_id,
+			.hwpt = arg.mock_domain_flags.out_hwpt_id,
+		};
+	return ret;
+}
+
+static inline int mock_add_as(int iommufd, uint32_t op, int pt, struct mock *mock)
 {
 	struct iommu_test_cmd arg = { .id = pt };
-	int ret = mock_call(iommufd, IOMMU_TEST_OP_MOCK_DOMAIN, &arg);
+	int ret = mock_call(iommufd, op, &arg);
 
 	if (!ret)
 		*mock = (struct mock) {
@@ -53,6 +69,17 @@ static inline int mock_add(int iommufd, int pt, struct mock *mock)
 			.hwpt = arg.mock_domain.out_hwpt_id,
 		};
 	return ret;
+}
+
+static inline int mock_add(int iommufd, int pt, struct mock *mock)
+{
+	return mock_add_as(iommufd, IOMMU_TEST_OP_MOCK_DOMAIN, pt, mock);
+}
+
+/* One that no IOMMU has. */
+static inline int mock_add_untranslated(int iommufd, int pt, struct mock *mock)
+{
+	return mock_add_as(iommufd, IOMMUFD_MOCK_OP_ADD_UNTRANSLATED, pt, mock);
 }
 
 /* Move a device; the id of the domain that it is on, or a negative errno. */

@@ -8,7 +8,6 @@
 
 #include "dirty_calls.h"
 #include "stopper.h"
-#include "ops.h"
 #include "tables.h"
 
 #define START ((uint64_t)MOCK_APERTURE_START)

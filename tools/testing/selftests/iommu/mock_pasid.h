@@ -39,6 +39,16 @@ static inline int pasid_check(int iommufd, int id, uint32_t pasid, int hwpt)
 	return mock_call(iommufd, IOMMU_TEST_OP_PASID_CHECK_HWPT, &arg);
 }
 
+/* The same of what the IOMMU was told last of this very device, whatever is so for its group. */
+static inline int pasid_told(int iommufd, int id, uint32_t pasid, int hwpt)
+{
+	struct iommu_test_cmd arg = {
+		.id = id, .pasid_check = { .pasid = pasid, .hwpt_id = hwpt },
+	};
+
+	return mock_call(iommufd, IOMMUFD_MOCK_OP_CHECK_TOLD, &arg);
+}
+
 /* The id of a new domain inside of @parent, or a negative errno. */
 static inline int nested_for(int iommufd, int device, int parent, uint32_t flags)
 {

@@ -3,7 +3,10 @@
 //! Devices behind the IOMMU in software.
 
 use crate::{
-    kapi::device::BoundDevice,
+    kapi::{
+        device::BoundDevice,
+        domain::Domain, //
+    },
     mock::sys,
     objects::{
         context::Context,
@@ -85,9 +88,32 @@ impl Device {
     /// `ENOMEM`, and what the core says.
     pub(in crate::mock) fn add(flags: u32) -> Result<Self> {
         // SAFETY: The IOMMU is registered, for there is a context.
-        let dev = from_err_ptr(unsafe { sys::iommufd_mock_add_device(flags) })?;
+        Self::from_raw(unsafe { sys::iommufd_mock_add_device(flags) })
+    }
+
+    /// Adds a device like another one, to its group.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add`].
+    pub(in crate::mock) fn beside(other: &BoundTestDevice) -> Result<Self> {
+        // SAFETY: By the type invariant the other is there, and stays meanwhile.
+        Self::from_raw(unsafe { sys::iommufd_mock_add_beside(other._device.0.as_ptr()) })
+    }
+
+    /// Adds a device that no IOMMU has.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(in crate::mock) fn untranslated() -> Result<Self> {
+        // SAFETY: Has no preconditions.
+        Self::from_raw(unsafe { sys::iommufd_mock_add_untranslated() })
+    }
+
+    fn from_raw(dev: *mut bindings::device) -> Result<Self> {
         // INVARIANT: Just added.
-        Ok(Self(NonNull::new(dev).ok_or(ENODEV)?))
+        Ok(Self(NonNull::new(from_err_ptr(dev)?).ok_or(ENODEV)?))
     }
 
     /// Binds the device to a context. It has no interrupts that could leak.
@@ -98,7 +124,7 @@ impl Device {
     pub(in crate::mock) fn bind(self, ctx: &Arc<Context>) -> Result<BoundTestDevice> {
         // SAFETY: By the type invariant it is there, and stays until it is unbound; no driver knows
         // of it, so there is none to let go of it.
-        let dev = unsafe { BoundDevice::new(self.0.as_ptr()) }?;
+        let dev = unsafe { BoundDevice::maybe_untranslated(self.0.as_ptr()) }?;
         Ok(BoundTestDevice {
             handle: DeviceHandle::bind(ctx, dev, None, true)?,
             _device: self,
@@ -131,6 +157,19 @@ impl BoundTestDevice {
     pub(in crate::mock) fn answers(&self, code: u32) -> u32 {
         // SAFETY: As above.
         unsafe { sys::iommufd_mock_answers(self._device.0.as_ptr(), code) }
+    }
+
+    /// Has the next PASID that goes to a domain fail to with this device.
+    pub(in crate::mock) fn fail_pasid(&self) {
+        // SAFETY: As above.
+        unsafe { sys::iommufd_mock_fail_pasid(self._device.0.as_ptr()) }
+    }
+
+    /// Whether the IOMMU was told last of this device that `pasid` is on `domain`, or on none.
+    pub(in crate::mock) fn was_told(&self, pasid: u32, domain: Option<&Domain>) -> bool {
+        let domain = domain.map_or(core::ptr::null_mut(), Domain::as_ptr);
+        // SAFETY: As above; domains are only compared.
+        unsafe { sys::iommufd_mock_was_told(self._device.0.as_ptr(), pasid, domain) }
     }
 
     /// What is bound.
