@@ -38,7 +38,7 @@
 #define SLOT_SIZE (SLOT_PAGES * PAGE)
 #define CHOSEN_IOVA (IOVA + (8UL << 30))	/* where the driver may put a slot */
 #define CHOSEN_SIZE (1UL << 30)
-#define COUNTED_IDS 1024
+#define COUNTED_IDS 4096
 /* Where devices learn what to write. */
 #define ARM_IOVA(thread) (IOVA + (2UL << 30) + (thread) * PAGE)
 #define DMA_SIZE 256

@@ -2,71 +2,24 @@
 /*
  * Everything at once on an IOMMU in software: devices by the hundred, which are plugged in,
  * moved and unplugged at any point, by several threads at a time, and by their ids, which
- * belong to nobody. Their page faults are read and answered by whoever comes first.
+ * belong to nobody. Their page faults are read and answered by whoever comes first. Domains
+ * inside of others, virtual IOMMUs, and all that belongs to these come and go likewise.
  * Drivers without DMA come and go, dma-bufs are taken back, contexts with
  * many devices are closed, and processes that have some are killed.
  *
  * Three spaces stay, with a device each that stays there, too: what its domain leads to is what
- * the thread that maps there knows. Nothing else is known of anything, but that each call has
- * a documented outcome, that each id is there as often as it was given, and that nothing is
- * left in the end: no device, no pin.
+ * the thread that maps there knows; and a virtual IOMMU with a queue, whose memory stays mapped.
+ * Nothing else is known of anything, but that each call has a documented outcome, that each id is
+ * there as often as it was given, and that nothing is left in the end: no device, no pin.
+ *
+ *   storm_mock [--threads N] [SECONDS [SEED]]
+ *
+ * So many threads act for guests (storm_guest.h), beside all others.
  */
+#include <getopt.h>
 #include <signal.h>
 
-#include "fault_calls.h"
-#include "storm.h"
-
-#define SPACES 3
-#define MANY 250		/* devices, domains and spaces at a time */
-#define IDS 600			/* those that are guessed */
-#define LAST 16			/* the newest devices, which are guessed more often */
-#define MAP_PAGES 24
-#define MAP_SIZE (MAP_PAGES * PAGE)
-#define MAP_IOVA(thread) (IOVA + (thread) * (1UL << 20))
-#define COPY_IOVA(thread) (MAP_IOVA(thread) + (512UL << 20))
-
-struct gale {
-	struct storm storm;
-	int spaces[SPACES];
-	struct mock steady[SPACES];
-	atomic_int last[LAST];
-	atomic_uint next_last, things;
-	atomic_ulong plugged, unplugged, moved, domains, mapped, pinned, revoked, closed, killed;
-	atomic_ulong queues, answered;
-};
-
-struct thread {
-	struct gale *gale;
-	unsigned int number;
-	struct dice dice;
-	pthread_t thread;
-};
-
-static bool stays(const struct gale *gale, int id)
-{
-	unsigned int i;
-	bool found = false;
-
-	for (i = 0; i < SPACES; i++)
-		found |= id == gale->spaces[i] || id == gale->steady[i].id;
-	return found;
-}
-
-static int guess(struct thread *self)
-{
-	return 1 + roll(&self->dice, IDS);
-}
-
-static int guess_device(struct thread *self)
-{
-	return roll(&self->dice, 3) ? self->gale->last[roll(&self->dice, LAST)] : guess(self);
-}
-
-/* Rather one of the spaces that stay. */
-static int guess_place(struct thread *self)
-{
-	return roll(&self->dice, 3) ? self->gale->spaces[roll(&self->dice, SPACES)] : guess(self);
-}
+#include "storm_guest.h"
 
 /* --- devices -------------------------------------------------------------------------- */
 
@@ -95,56 +48,31 @@ static void plug(struct thread *self)
 
 	if (!roll(&self->dice, 8))
 		plug_in_vain(self);
-	if (gale->things >= MANY)
+	if (gale->devices >= MANY)
 		return;
 	if (coming(&gale->storm, "MOCK_DOMAIN",
 		   mock_add(gale->storm.iommufd, guess_place(self), &mock)))
 		return;
-	made(&gale->storm, "MOCK_DOMAIN", mock.id);
+	made_or(self, "MOCK_DOMAIN", mock.id, 0);
 	gale->last[gale->next_last++ % LAST] = mock.id;
 	gale->plugged++;
-	gale->things++;
-}
-
-/* Whatever that is: a device, a domain or a space. */
-static void destroy_guess(struct thread *self, int id)
-{
-	struct gale *gale = self->gale;
-
-	if (stays(gale, id) ||
-	    unmade(&gale->storm, "DESTROY", id, destroy(gale->storm.iommufd, id)))
-		return;
-	gale->unplugged++;
-	gale->things--;
-}
-
-static void move_to(struct thread *self, int place)
-{
-	struct gale *gale = self->gale;
-	int id = guess_device(self);
-
-	if (!stays(gale, id) &&
-	    coming(&gale->storm, "MOCK_DOMAIN_REPLACE",
-		   mock_move(gale->storm.iommufd, id, place)) > 0)
-		gale->moved++;
 }
 
 /* A domain, or a space, that is destroyed by whoever guesses its id, or by this one. */
 static void make_place(struct thread *self)
 {
 	struct storm *storm = &self->gale->storm;
-	struct mock *steady = &self->gale->steady[roll(&self->dice, SPACES)];
+	struct mock *steady = &self->gale->steady[roll(&self->dice, SPACES)].mock;
 	int id;
 
 	if (roll(&self->dice, 4))
 		id = hwpt_alloc(storm->iommufd, steady->device, guess_place(self), 0);
 	else
 		id = ioas_alloc(storm->iommufd);
-	/* There are no domains inside of others here. */
-	if (id == -EOPNOTSUPP || made(storm, "ALLOC", id) < 0)
+	/* A domain inside of another wants to be told more. */
+	if (made_or(self, "ALLOC", id, EOPNOTSUPP) < 0)
 		return;
 	self->gale->domains++;
-	self->gale->things++;
 	move_to(self, id);
 	if (roll(&self->dice, 4))
 		destroy_guess(self, id);
@@ -208,18 +136,16 @@ static void *faulter(void *data)
 	int hwpt;
 
 	while (!storm->stop) {
-		struct mock *steady = &self->gale->steady[roll(&self->dice, SPACES)];
+		struct mock *steady = &self->gale->steady[roll(&self->dice, SPACES)].mock;
 
 		if (coming(storm, "FAULT_QUEUE_ALLOC",
 			   fault_queue_alloc(storm->iommufd, &queue)))
 			continue;
-		made(storm, "FAULT_QUEUE_ALLOC", queue.id);
+		made_or(self, "FAULT_QUEUE_ALLOC", queue.id, 0);
 		self->gale->queues++;
-		self->gale->things++;
 		hwpt = hwpt_with_faults(storm->iommufd, steady->device, guess_place(self), 0,
 					queue.id);
-		if (hwpt != -EOPNOTSUPP && made(storm, "HWPT_ALLOC with faults", hwpt) > 0)
-			self->gale->things++;
+		made_or(self, "HWPT_ALLOC with faults", hwpt, EOPNOTSUPP);
 		for (tries = 0; hwpt > 0 && tries < 50; tries++) {
 			move_to(self, hwpt);
 			have_fault(self);
@@ -241,7 +167,8 @@ static int check(struct thread *self, unsigned int space, uint64_t iova, const c
 {
 	struct gale *gale = self->gale;
 
-	return mock_check_map(gale->storm.iommufd, gale->steady[space].hwpt, iova, memory, size);
+	return mock_check_map(gale->storm.iommufd, gale->steady[space].mock.hwpt, iova, memory,
+			      size);
 }
 
 static void expect_there(struct thread *self, unsigned int space, uint64_t iova,
@@ -387,6 +314,10 @@ static void have_own(struct dice *dice, unsigned int most)
 	for (i = 0; i < most; i++) {
 		if (mock_add(fd, roll(dice, 2) ? one : other, &mock))
 			continue;
+		if (!roll(dice, 4)) {
+			have_guest(dice, fd, one, &mock);
+			continue;
+		}
 		mock_move(fd, mock.id, roll(dice, 2) ? one : other);
 		if (!roll(dice, 3))
 			destroy(fd, mock.id);
@@ -440,6 +371,7 @@ static void *reader(void *data)
 		snprintf(path, sizeof(path), files[roll(&self->dice, ARRAY_SIZE(files))],
 			 self->gale->storm.iommufd);
 		read_text(path, text, sizeof(text));
+		self->gale->devices = mock_count();
 		edu_sleep_ms(roll(&self->dice, 5));
 	}
 	return NULL;
@@ -463,9 +395,9 @@ static int prepare(struct gale *gale)
 	gale->storm.iommufd = open_iommufd();
 	for (i = 0; !ret && i < SPACES; i++) {
 		gale->spaces[i] = ioas_alloc(gale->storm.iommufd);
-		ret = mock_add(gale->storm.iommufd, gale->spaces[i], &gale->steady[i]);
+		ret = mock_add(gale->storm.iommufd, gale->spaces[i], &gale->steady[i].mock);
 	}
-	return ret;
+	return ret ? ret : prepare_guests(gale);
 }
 
 static bool is_over(struct storm *storm)
@@ -475,30 +407,39 @@ static bool is_over(struct storm *storm)
 
 static void blow(struct gale *gale, unsigned int seconds)
 {
-	struct thread threads[THREADS];
+	const unsigned int count = THREADS + gale->guests;
+	struct thread *threads = calloc(count, sizeof(*threads));
 	pid_t child = fork();
 	unsigned int i, left;
 
 	if (!child)
 		have_mortals(gale);
-	for (i = 0; i < THREADS; i++) {
+	for (i = 0; i < count; i++) {
 		threads[i] = (struct thread) {
 			.gale = gale, .number = i, .dice = dice_of(&gale->storm, i),
 		};
-		if (pthread_create(&threads[i].thread, NULL, everybody[i], &threads[i]))
+		if (pthread_create(&threads[i].thread, NULL,
+				   i < THREADS ? everybody[i] : guest, &threads[i]))
 			ksft_exit_fail_msg("no more threads\n");
 	}
 	for (left = seconds; left && !is_over(&gale->storm); left--)
 		sleep(1);
 	gale->storm.stop = true;
-	for (i = 0; i < THREADS; i++)
+	for (i = 0; i < count; i++)
 		pthread_join(threads[i].thread, NULL);
 	waitpid(child, NULL, 0);
+	free(threads);
+}
+
+/* What went with its device cannot be found, and was not destroyed. */
+static bool is_tomb(const struct gale *gale, int id, int ret)
+{
+	return ret == -ENOENT && gale->was_vdevice[id] && gale->storm.held[id] == 1;
 }
 
 /*
- * Destroys all that can go, three times: a queue is in use until its domains are gone, and these
- * until their devices are.
+ * Destroys all that can go, so often that nothing is left by which something else is in use: a
+ * domain that others are inside of is until virtual IOMMUs and their queues are gone.
  */
 static bool recount(struct gale *gale)
 {
@@ -506,13 +447,16 @@ static bool recount(struct gale *gale)
 	unsigned int bad = 0, round;
 	int id, ret;
 
-	for (round = 0; round < 2; round++)
-		for (id = 1; id < COUNTED_IDS; id++)
+	close_files(gale);
+	for (round = 0; round < 6; round++)
+		for (id = 1; id <= gale->top; id++)
 			if (!stays(gale, id))
 				unmade(storm, "DESTROY", id, destroy(storm->iommufd, id));
 	for (id = 1; id < COUNTED_IDS; id++) {
 		ret = stays(gale, id) ? 0 :
 		      unmade(storm, "DESTROY", id, destroy(storm->iommufd, id));
+		if (is_tomb(gale, id, ret))
+			continue;
 		/* What is bound and the domain of a device that stays are in use. */
 		if (storm->held[id] || (ret && ret != -ENOENT && ret != -EBUSY)) {
 			if (!bad++)
@@ -544,17 +488,36 @@ static bool everybody_had_a_turn(struct gale *gale)
 	       gale->killed;
 }
 
+static void parse(struct gale *gale, int argc, char **argv, unsigned int *seconds)
+{
+	static const struct option options[] = {
+		{ "threads", required_argument, NULL, 't' }, { }
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+		if (option != 't')
+			ksft_exit_fail_msg("unknown option; see tools/testing/lab/storm_mock.c\n");
+		gale->guests = strtoul(optarg, NULL, 0);
+	}
+	*seconds = optind < argc ? strtoul(argv[optind], NULL, 0) : 20;
+	gale->storm.seed = optind + 1 < argc ? strtoul(argv[optind + 1], NULL, 0) :
+			   (unsigned long)time(NULL);
+}
+
 int main(int argc, char **argv)
 {
-	unsigned int seconds = argc > 1 ? strtoul(argv[1], NULL, 0) : 20;
+	unsigned int seconds;
 	struct gale *gale;
 	long pins;
 
 	gale = mmap(NULL, sizeof(*gale), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	gale->storm.seed = argc > 2 ? strtoul(argv[2], NULL, 0) : (unsigned long)time(NULL);
+	gale->guests = 8;
 	ksft_print_header();
-	ksft_set_plan(6);
-	ksft_print_msg("%u seconds, seed %u\n", seconds, gale->storm.seed);
+	parse(gale, argc, argv, &seconds);
+	ksft_set_plan(7);
+	ksft_print_msg("%u seconds, %u threads act for guests, seed %u\n", seconds, gale->guests,
+		       gale->storm.seed);
 	pins = held_pins();
 	if (prepare(gale))
 		ksft_exit_fail_msg("needs an IOMMU in software\n");
@@ -565,5 +528,6 @@ int main(int argc, char **argv)
 	ksft_test_result(recount(gale), "every id is as often there as it was given\n");
 	ksft_test_result(nothing_left(gale, pins), "nothing is left\n");
 	ksft_test_result(everybody_had_a_turn(gale), "everybody had a turn\n");
+	ksft_test_result(!gale->guests || guests_had_a_turn(gale), "guests had a turn\n");
 	ksft_finished();
 }
