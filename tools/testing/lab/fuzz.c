@@ -15,6 +15,7 @@
  */
 #include <getopt.h>
 
+#include "fuzz_access.h"
 #include "fuzz_bars.h"
 #include "fuzz_container.h"
 #include "fuzz_device.h"
@@ -27,6 +28,7 @@
 #include "fuzz_native.h"
 #include "fuzz_native_map.h"
 #include "fuzz_nested.h"
+#include "fuzz_queues.h"
 #include "fuzz_show.h"
 
 static void fuzz_count(struct fuzz *f)
@@ -54,7 +56,8 @@ static const struct choices table[] = {
 	{ fuzz_ioas_alloc, 10 }, { fuzz_destroy, 8 }, { fuzz_ioas_map, 24 },
 	{ fuzz_map_file, 14 }, { fuzz_copy, 24 }, { fuzz_ioas_unmap, 19 },
 	{ fuzz_ioas_ranges, 8 }, { fuzz_ioas_allow, 8 }, { fuzz_option, 6 },
-	{ fuzz_absent, 2 }, { fuzz_change_process, 2 }, { fuzz_hwpt_alloc, 8 }, { fuzz_hw_info, 3 },
+	{ fuzz_address, 1 }, { fuzz_hw_queue, 1 }, { fuzz_veventq, 1 }, { fuzz_change_process, 1 },
+	{ fuzz_hwpt_alloc, 8 }, { fuzz_hw_info, 3 },
 	{ fuzz_invalidate, 1 }, { fuzz_viommu_alloc, 1 }, { fuzz_vdevice_alloc, 1 },
 	{ fuzz_set_dirty, 1 }, { fuzz_get_dirty, 1 }, { fuzz_fault_queue, 1 },
 	{ fuzz_close_queue, 1 }, { fuzz_read_queue, 1 }, { fuzz_let_bars, 1 }, { fuzz_take_bar, 1 },
@@ -62,15 +65,24 @@ static const struct choices table[] = {
 	{ fuzz_vfio_map, 4 }, { fuzz_vfio_unmap, 3 }, { fuzz_vfio_info, 3 },
 };
 
-/* What comes half of the time with devices in software. */
+/* What comes two times of five with devices in software. */
 static const struct choices mock_table[] = {
-	{ fuzz_plug, 28 }, { fuzz_unplug, 8 }, { fuzz_move, 18 }, { fuzz_fault_queue, 4 },
-	{ fuzz_check_domain, 16 }, { fuzz_check_address, 8 },
-	{ fuzz_hwpt_alloc, 32 }, { fuzz_destroy, 12 },
-	{ fuzz_set_dirty, 12 }, { fuzz_write, 20 }, { fuzz_get_dirty, 20 },
-	{ fuzz_pasid, 16 }, { fuzz_pasid_detach, 4 }, { fuzz_pasid_check, 8 },
-	{ fuzz_viommu_alloc, 8 }, { fuzz_vdevice_alloc, 10 }, { fuzz_invalidate, 12 },
-	{ fuzz_check_entries, 6 }, { fuzz_revoke, 6 }, { fuzz_fault, 8 },
+	{ fuzz_plug, 30 }, { fuzz_unplug, 10 }, { fuzz_move, 24 }, { fuzz_fault_queue, 4 },
+	{ fuzz_check_domain, 18 }, { fuzz_check_address, 10 },
+	{ fuzz_hwpt_alloc, 36 }, { fuzz_destroy, 14 },
+	{ fuzz_set_dirty, 12 }, { fuzz_write, 24 }, { fuzz_get_dirty, 24 },
+	{ fuzz_pasid, 18 }, { fuzz_pasid_detach, 6 }, { fuzz_pasid_check, 8 },
+	{ fuzz_revoke, 8 }, { fuzz_fault, 10 },
+};
+
+/* And what comes one time of five: virtual IOMMUs, and drivers without DMA. */
+static const struct choices guest_table[] = {
+	{ fuzz_guest, 84 }, { fuzz_viommu_alloc, 8 }, { fuzz_vdevice_alloc, 10 },
+	{ fuzz_destroy_of_guest, 16 },
+	{ fuzz_invalidate, 12 }, { fuzz_check_entries, 8 }, { fuzz_hw_queue, 8 },
+	{ fuzz_veventq, 8 }, { fuzz_event, 8 }, { fuzz_read_events, 8 }, { fuzz_close_veventq, 4 },
+	{ fuzz_mmap, 4 }, { fuzz_munmap, 6 }, { fuzz_access, 14 }, { fuzz_close_access, 3 },
+	{ fuzz_move_access, 5 }, { fuzz_pin, 26 }, { fuzz_unpin, 8 }, { fuzz_access_rw, 16 },
 };
 
 #define SHARES 256
@@ -86,10 +98,12 @@ static void choose(struct fuzz *f, const struct choices *choices, unsigned int c
 
 static void fuzz_something(struct fuzz *f)
 {
-	unsigned int c;
+	unsigned int which = f->is_mock ? pick(&f->input, 5) : 4, c;
 
-	if (f->is_mock && one_in(&f->input, 2))
+	if (which < 2)
 		choose(f, mock_table, ARRAY_SIZE(mock_table));
+	else if (which == 2)
+		choose(f, guest_table, ARRAY_SIZE(guest_table));
 	else
 		choose(f, table, ARRAY_SIZE(table));
 	for (c = 0; c < MODEL_CONTEXTS; c++)
@@ -137,7 +151,7 @@ static void episode(struct fuzz *f)
 		fuzz_count(f);
 	for (c = 0; c < MODEL_CONTEXTS; c++) {
 		close(f->fds[c]);
-		close_queues(context_of(f, c));
+		let_go(context_of(f, c));
 	}
 	edu_close(&f->edu);
 	while (next_device(&f->model, &device))

@@ -23,12 +23,14 @@ struct fuzz {
 	struct edu edu;
 	bool has_device;	/* in this episode; it takes time to open */
 	bool has_no_faults;	/* the kernel tells of none */
+	bool takes_untranslated;	/* devices that no IOMMU has are taken as well */
 	bool is_mock;		/* there are devices in software instead */
 	struct device plain;	/* what a device is like when it is bound nowhere */
 	struct range reach;	/* the addresses that it can use, but for holes */
 	bool has_bad;		/* memory that cannot be pinned is recorded all the same, ... */
 	bool has_bytes;		/* ... and areas that no domain could have, ... */
 	bool has_far;		/* ... and some where not every device could have them */
+	unsigned int guest;	/* 1 + the context where calls are to get somewhere, or 0 */
 	char *memory;
 	char *argument;		/* where arguments are put; nothing is behind it */
 	int file, file_for_reading;
@@ -69,6 +71,8 @@ static bool foreseen(struct fuzz *f, const char *name, int64_t got, int64_t want
 /* Rather the first, where there is the more. */
 static unsigned int pick_context(struct fuzz *f)
 {
+	if (f->guest)
+		return f->guest - 1;
 	return one_in(&f->input, 4) ? pick(&f->input, MODEL_CONTEXTS) : 0;
 }
 
@@ -77,6 +81,8 @@ static unsigned int pick_context_of_device(struct fuzz *f)
 {
 	unsigned int first = pick(&f->input, MODEL_DEVICES), i, number;
 
+	if (f->guest)
+		return f->guest - 1;
 	for (i = 0; i < MODEL_DEVICES && !one_in(&f->input, 12); i++) {
 		number = (first + i) % MODEL_DEVICES;
 		if (f->model.devices[number].context >= 0)
@@ -92,6 +98,18 @@ static int pick_id(struct fuzz *f)
 	if (one_in(&f->input, 8))
 		return odd[pick(&f->input, ARRAY_SIZE(odd))];
 	return 1 + pick(&f->input, 7);
+}
+
+/* The space that a virtual IOMMU is in, or 0. */
+static int some_guest_space(struct fuzz *f, unsigned int c)
+{
+	const struct context *context = &f->model.contexts[c];
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if (context->kinds[id] == VIOMMU)
+			return context->hwpts[context->viommus[id].parent].space;
+	return 0;
 }
 
 /* A space with a device, or 0. */
@@ -115,9 +133,11 @@ static int pick_kind(struct fuzz *f, unsigned int c, enum kind kind)
 	for (id = 1; id <= MODEL_IDS; id++)
 		if (context->kinds[id] == kind)
 			ids[count++] = id;
-	if (!count || one_in(&f->input, 8))
+	if (!count || (!f->guest && one_in(&f->input, 8)))
 		return pick_id(f);
-	seat = kind == SPACE && one_in(&f->input, 3) ? some_seat(f, c) : 0;
+	seat = kind == SPACE && (f->guest || one_in(&f->input, 3)) ? some_seat(f, c) : 0;
+	if (kind == SPACE && f->guest && some_guest_space(f, c))
+		seat = some_guest_space(f, c);
 	return seat ? seat : ids[one_in(&f->input, 3) ? 0 : pick(&f->input, count)];
 }
 
@@ -133,7 +153,7 @@ static uint32_t hwpt_flags(const struct hwpt *hwpt)
 static int pick_hwpt(struct fuzz *f, unsigned int c, uint32_t flags)
 {
 	const struct context *context = &f->model.contexts[c];
-	int id = one_in(&f->input, 4) ? 0 : MODEL_IDS;
+	int id = !f->guest && one_in(&f->input, 4) ? 0 : MODEL_IDS;
 
 	while (id && (context->kinds[id] != HWPT || !(hwpt_flags(&context->hwpts[id]) & flags)))
 		id--;
@@ -295,21 +315,33 @@ static struct context *context_of(struct fuzz *f, unsigned int c)
 	return &f->model.contexts[c];
 }
 
-static void close_queue(struct context *context, int id)
+static void close_file(struct context *context, int id)
 {
-	if (context->queues[id])
-		close(context->queues[id]);
-	context->queues[id] = 0;
+	if (context->files[id])
+		close(context->files[id]);
+	context->files[id] = 0;
 }
 
-/* Those of a context that is closed: each file would keep it. */
-static void close_queues(struct context *context)
+/* What can be mapped of a virtual IOMMU of the test's. */
+#define VIOMMU_SIZE (2 * PAGE)
+
+static void unmap_viommu(struct viommu *viommu)
+{
+	if (viommu->memory)
+		munmap(viommu->memory, VIOMMU_SIZE);
+	viommu->memory = NULL;
+}
+
+/* What would keep a context that is closed: files, and memory of hardware. */
+static void let_go(struct context *context)
 {
 	int id;
 
-	for (id = 1; id <= MODEL_IDS; id++)
-		if (context->kinds[id] == QUEUE)
-			close_queue(context, id);
+	for (id = 1; id <= MODEL_IDS; id++) {
+		close_file(context, id);
+		if (context->kinds[id] == VIOMMU)
+			unmap_viommu(&context->viommus[id]);
+	}
 }
 
 /* The device under VFIO. */

@@ -53,7 +53,8 @@ static void fuzz_vfio_extension(struct fuzz *f)
 	unsigned int c = pick_context(f), number = 1 + pick(&f->input, 16);
 	struct view view = container_view(f, c);
 	int want = number == VFIO_TYPE1_IOMMU || number == VFIO_TYPE1v2_IOMMU ||
-		   number == VFIO_UNMAP_ALL;
+		   number == VFIO_UNMAP_ALL ||
+		   (number == VFIO_NOIOMMU_IOMMU && f->takes_untranslated);
 
 	/* No domain here enforces it; where there is none, all do. */
 	if (number == VFIO_DMA_CC_IOMMU)
@@ -109,8 +110,10 @@ static int foresee_vfio_map(struct fuzz *f, const struct view *view,
 		return ret;
 	memory = model_new_memory(view->context, writable, false);
 	view->context->memory[memory].may_be_bar = f->lets_bars;
-	model_map(view->context, view->space,
-		  (struct area) { range, memory, .source = arg->vaddr });
+	model_map(view->context, view->space, (struct area) {
+		range, memory, .source = arg->vaddr,
+		.is_write_only = !(arg->flags & VFIO_DMA_MAP_FLAG_READ),
+	});
 	return 0;
 }
 
@@ -145,6 +148,9 @@ static int check_cut(const struct view *view, uint64_t last)
 		return 1;
 	if (area->range.first == last)
 		return 0;
+	if (model_is_locked(view->context, view->space, area->range) ||
+	    model_has_pins(view->context, view->space, area->range, false))
+		return -EINVAL;
 	return (last + 1) % view->align || view->context->memory[area->memory].buf ||
 	       area->is_found ? -EINVAL : 1;
 }
@@ -184,6 +190,8 @@ static int64_t foresee_vfio_unmap(const struct view *view,
 		if (ret)
 			return ret;
 	}
+	if (model_is_locked(view->context, view->space, range))
+		return -EBUSY;
 	if (model_is_cut(view->space, range))
 		return -ENOENT;
 	return model_unmap(view->context, view->space, range);

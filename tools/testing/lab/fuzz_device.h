@@ -83,7 +83,7 @@ static void fuzz_reopen_context(struct fuzz *f)
 	while (next_device(&f->model, &device))
 		if (device->context == (int)c)
 			model_unbind(&f->model, device);
-	close_queues(context_of(f, c));
+	let_go(context_of(f, c));
 	memset(context_of(f, c), 0, sizeof(struct context));
 	f->fds[c] = open_iommufd();
 	foreseen(f, "open", f->fds[c] >= 0, true);

@@ -170,7 +170,7 @@ static inline struct view model_view(struct model *model, unsigned int c, int64_
 		return view;
 	view_domains(&view, id);
 	/* Who has no large pages has pages nevertheless. */
-	if (view.space->small_pages)
+	if (view.space->small_pages || model_has_pinner(view.context, id))
 		view.align = MODEL_PAGE;
 	while (next_device(model, &device)) {
 		if (device->context == (int)c && device->hole_count &&

@@ -30,7 +30,7 @@ static void fuzz_fault_queue(struct fuzz *f)
 		return;
 	expected(f, "the new queue", arg.out_fault_id, id);
 	context->kinds[id] = QUEUE;
-	context->queues[id] = arg.out_fault_fd;
+	context->files[id] = arg.out_fault_fd;
 }
 
 /* Nobody reads from it any more. */
@@ -40,7 +40,7 @@ static void fuzz_close_queue(struct fuzz *f)
 	int id = pick_kind(f, c, QUEUE);
 
 	if (model_kind(context_of(f, c), id) == QUEUE)
-		close_queue(context_of(f, c), id);
+		close_file(context_of(f, c), id);
 }
 
 /* Where the page faults of a device go that carry a PASID, or none, or 0. */
@@ -82,8 +82,8 @@ static void fuzz_fault(struct fuzz *f)
 		return;
 	queue = queue_of(context, device, pasid);
 	foreseen(f, "TRIGGER_IOPF", fault(f->fds[c], device->id, pasid, 1), 0);
-	if (queue && context->queues[queue])
-		expect_fault(f, context->queues[queue], device, pasid);
+	if (queue && context->files[queue])
+		expect_fault(f, context->files[queue], device, pasid);
 }
 
 /* What of a queue is there that nothing goes to. */
@@ -94,11 +94,11 @@ static void fuzz_read_queue(struct fuzz *f)
 	struct iommu_hwpt_pgfault fault;
 	int id = pick_kind(f, c, QUEUE);
 
-	if (model_kind(context, id) != QUEUE || !context->queues[id])
+	if (model_kind(context, id) != QUEUE || !context->files[id])
 		return;
-	foreseen(f, "read of nothing", read_faults(context->queues[id], &fault, sizeof(fault)), 0);
-	foreseen(f, "read of a part", read_faults(context->queues[id], &fault, 1), -ESPIPE);
-	foreseen(f, "what can be done with a queue", ready(context->queues[id]), POLLOUT);
+	foreseen(f, "read of nothing", read_faults(context->files[id], &fault, sizeof(fault)), 0);
+	foreseen(f, "read of a part", read_faults(context->files[id], &fault, 1), -ESPIPE);
+	foreseen(f, "what can be done with a queue", ready(context->files[id]), POLLOUT);
 }
 
 #endif /* LAB_FUZZ_FAULTS_H */

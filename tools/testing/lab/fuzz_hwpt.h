@@ -199,10 +199,32 @@ static struct iommu_hwpt_alloc pick_hwpt_arg(struct fuzz *f, unsigned int c)
 	return arg;
 }
 
+/* For a guest: something that others can be inside of, and then inside of its virtual IOMMU. */
+static struct iommu_hwpt_alloc pick_guest_hwpt_arg(struct fuzz *f, unsigned int c)
+{
+	const struct iommu_hwpt_selftest wish = { .iotlb = 1 + pick(&f->input, 100) };
+	struct iommu_hwpt_alloc arg = {
+		.size = sizeof(arg),
+		.flags = IOMMU_HWPT_ALLOC_NEST_PARENT,
+		.dev_id = pick_kind(f, c, DEVICE),
+		.pt_id = pick_kind(f, c, SPACE),
+	};
+
+	if (!model_count(context_of(f, c), VIOMMU))
+		return arg;
+	arg.flags = 0;
+	arg.pt_id = pick_kind(f, c, VIOMMU);
+	arg.data_type = IOMMU_HWPT_DATA_SELFTEST;
+	arg.data_len = sizeof(wish);
+	arg.data_uptr = (uintptr_t)place_data(f, &wish, sizeof(wish));
+	return arg;
+}
+
 static void fuzz_hwpt_alloc(struct fuzz *f)
 {
 	unsigned int c = pick_context_of_device(f);
-	struct iommu_hwpt_alloc arg = pick_hwpt_arg(f, c), seen;
+	struct iommu_hwpt_alloc arg = f->guest ? pick_guest_hwpt_arg(f, c) : pick_hwpt_arg(f, c);
+	struct iommu_hwpt_alloc seen;
 	struct request r = REQUEST(c, IOMMU_HWPT_ALLOC, arg, 24);
 	struct context *context = context_of(f, c);
 	struct format format;

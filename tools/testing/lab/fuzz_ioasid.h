@@ -83,7 +83,7 @@ static void fuzz_free(struct fuzz *f)
 
 	if (!view.space)
 		want = -ENOENT;
-	else if (view.has_domains)
+	else if (model_is_busy(view.context, id))
 		want = -EBUSY;
 	else
 		model_free_space(view.context, id);
@@ -128,8 +128,10 @@ static int foresee_map(struct fuzz *f, const struct view *view, const struct ioa
 		return ret;
 	memory = model_new_memory(view->context, writable, false);
 	view->context->memory[memory].may_be_bar = true;
-	model_map(view->context, view->space,
-		  (struct area) { range, memory, .source = map->vaddr });
+	model_map(view->context, view->space, (struct area) {
+		range, memory, .source = map->vaddr,
+		.is_write_only = !(map->flags & VFIO_DMA_MAP_FLAG_READ),
+	});
 	return 0;
 }
 
@@ -181,6 +183,8 @@ static int64_t foresee_unmap(const struct view *view, const struct ioasid_unmap 
 		if (ret)
 			return ret;
 	}
+	if (model_is_locked(view->context, view->space, range))
+		return -EBUSY;
 	if (model_is_cut(view->space, range))
 		return -EINVAL;
 	return model_unmap(view->context, view->space, range);

@@ -123,11 +123,22 @@ static int learn_mock(struct fuzz *f)
 	return ret;
 }
 
+/* Whether the driver takes devices that no IOMMU has. */
+static bool learn_untranslated(void)
+{
+	struct iommu_ioas_noiommu_get_pa arg = { .size = sizeof(arg), .length = 1 };
+	int iommufd = open_iommufd(), ret = call(iommufd, IOMMU_IOAS_NOIOMMU_GET_PA, &arg);
+
+	close(iommufd);
+	return ret != -EOPNOTSUPP;
+}
+
 static int learn_device(struct fuzz *f)
 {
 	struct device *device = NULL;
 	int ret = f->is_mock ? learn_mock(f) : learn_edu(f);
 
+	f->takes_untranslated = learn_untranslated();
 	f->plain.context = -1;
 	f->reach = f->plain.format.translated;
 	while (next_device(&f->model, &device))

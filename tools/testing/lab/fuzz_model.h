@@ -17,6 +17,8 @@
 #define MODEL_ALLOWED 8
 #define MODEL_MARKS 64
 #define MODEL_ENTRIES 4
+#define MODEL_EVENTS 8
+#define MODEL_PINS 4		/* of an access, and of how many areas each has some */
 #define MODEL_PAGE 4096UL
 
 /* Where the process has a BAR, if there is one for it: far from what else can be named. */
@@ -46,6 +48,7 @@ struct area {
 	uint64_t source;	/* where its memory is, in the process or the file */
 	bool is_found;		/* to be a BAR */
 	bool is_read_only;	/* although its memory may be writable */
+	bool is_write_only;
 };
 
 struct space {
@@ -92,6 +95,9 @@ struct nested {
 
 struct viommu {
 	int parent;
+	uint64_t offset;	/* where what it has can be mapped, or 0 */
+	uint32_t number;	/* what that begins with */
+	void *memory;		/* where it is, or NULL */
 };
 
 /* What a bound device is to a virtual IOMMU. */
@@ -101,8 +107,47 @@ struct vdevice {
 	uint64_t number;
 };
 
+/* A queue in the memory of a space, whose pages stay mapped there. */
+struct hw_queue {
+	int viommu;
+	uint32_t index;
+	struct range pages;	/* of the space, by address */
+};
+
+/* What was not read yet; of what was lost, just that. */
+struct event {
+	uint32_t sequence, number;
+	bool is_lost;
+};
+
+struct veventq {
+	int viommu;
+	uint32_t type, depth, sequence;
+	struct event events[MODEL_EVENTS];
+	unsigned int count;
+};
+
+/* What a driver without DMA has pinned, by one call. */
+struct pins {
+	int id;
+	bool is_there;
+	struct area parts[MODEL_PINS];
+	unsigned int count;
+};
+
+/* A driver without DMA. */
+struct access {
+	int space;
+	bool may_pin;
+	struct pins pins[MODEL_PINS];
+	unsigned int next;
+};
+
 /* What has a TOMB cannot be found, and its id is not used again. */
-enum kind { FREE_ID, SPACE, HWPT, NESTED, VIOMMU, VDEVICE, QUEUE, DEVICE, TEST, TOMB };
+enum kind {
+	FREE_ID, SPACE, HWPT, NESTED, VIOMMU, VDEVICE, HW_QUEUE, VEVENTQ, QUEUE, DEVICE, ACCESS,
+	TEST, TOMB
+};
 
 struct context {
 	enum kind kinds[MODEL_IDS + 1];
@@ -111,7 +156,10 @@ struct context {
 	struct nested nested[MODEL_IDS + 1];
 	struct viommu viommus[MODEL_IDS + 1];
 	struct vdevice vdevices[MODEL_IDS + 1];
-	int queues[MODEL_IDS + 1];	/* their files; 0 for those that are closed */
+	struct hw_queue hw_queues[MODEL_IDS + 1];
+	struct veventq veventqs[MODEL_IDS + 1];
+	struct access accesses[MODEL_IDS + 1];
+	int files[MODEL_IDS + 1];	/* those of queues and accesses; 0 if closed */
 	int container;		/* the space that stands for a VFIO container, or 0 */
 	bool per_process;
 	bool knows_ioasids;	/* had a device bound, or an IOASID allocated */
@@ -198,6 +246,17 @@ static inline bool model_has_domains(const struct context *context, int space)
 	return false;
 }
 
+/* Whether it cannot be freed: it has domains, or drivers without DMA. */
+static inline bool model_is_busy(const struct context *context, int space)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if (context->kinds[id] == ACCESS && context->accesses[id].space == space)
+			return true;
+	return model_has_domains(context, space);
+}
+
 static inline int model_add_space(struct context *context, struct range window, bool enforce_snoop)
 {
 	int id = model_next_id(context);
@@ -214,6 +273,94 @@ static inline int model_add_hwpt(struct context *context, struct hwpt hwpt)
 	context->kinds[id] = HWPT;
 	context->hwpts[id] = hwpt;
 	return id;
+}
+
+/* --- what stays mapped ------------------------------------------------------------ */
+
+/* Whether what is at an address is, in a range, the first of an area that @pages has some of. */
+static inline bool begins_in(const struct space *space, struct range pages, struct range range)
+{
+	const struct area *area = space->areas;
+	struct range begin;
+
+	for (; area < space->areas + space->count; area++) {
+		if (!overlap(area->range, pages))
+			continue;
+		begin = common(area->range, pages);
+		if (begin.first >= range.first && begin.first <= range.last)
+			return true;
+	}
+	return false;
+}
+
+/* Whether a queue keeps some of a range, of that space, mapped. */
+static inline bool model_is_locked(const struct context *context, const struct space *space,
+				   struct range range)
+{
+	const struct hw_queue *queue;
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++) {
+		queue = &context->hw_queues[id];
+		if (context->kinds[id] != HW_QUEUE)
+			continue;
+		if (space == &context->spaces[context->hwpts[context->viommus[queue->viommu].parent]
+					      .space] &&
+		    begins_in(space, queue->pages, range))
+			return true;
+	}
+	return false;
+}
+
+/* Whether drivers have pinned some of an area: it is an area of theirs. */
+static inline bool pins_overlap(const struct pins *pins, struct range range)
+{
+	unsigned int i;
+
+	for (i = 0; pins->is_there && i < pins->count; i++)
+		if (overlap(pins->parts[i].range, range))
+			return true;
+	return false;
+}
+
+/* The same of anything in a range of a space; they unpin it all, if they are asked to. */
+static inline bool model_has_pins(struct context *context, const struct space *space,
+				  struct range range, bool are_asked)
+{
+	struct access *access;
+	bool found = false;
+	unsigned int i;
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++) {
+		access = &context->accesses[id];
+		if (context->kinds[id] != ACCESS || &context->spaces[access->space] != space)
+			continue;
+		for (i = 0; i < MODEL_PINS; i++) {
+			if (!pins_overlap(&access->pins[i], range))
+				continue;
+			found = true;
+			access->pins[i].is_there &= !are_asked;
+		}
+	}
+	return found;
+}
+
+/* Whether all that is mapped is to be of whole pages, for somebody who pins. */
+static inline bool model_has_pinner(const struct context *context, int space)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++) {
+		if (context->kinds[id] == ACCESS && context->accesses[id].may_pin &&
+		    context->accesses[id].space == space)
+			return true;
+		if (context->kinds[id] == HW_QUEUE &&
+		    context->hwpts[context->viommus[context->hw_queues[id].viommu].parent].space ==
+		    space)
+			return true;
+	}
+	return false;
 }
 
 /* --- what is mapped --------------------------------------------------------------- */
@@ -358,6 +505,7 @@ static inline int64_t model_unmap(struct context *context, struct space *space,
 		}
 		bytes += range_length(area.range);
 		context->memory[area.memory].users--;
+		model_has_pins(context, space, area.range, true);
 		model_forget_marks(context, space, area.range);
 	}
 	space->count = kept;
@@ -398,11 +546,21 @@ static inline void model_free_space(struct context *context, int id)
 
 /* --- what is pinned --------------------------------------------------------------- */
 
-/* The areas whose memory is: of the spaces that have domains. */
+/* The areas whose memory is: of the spaces that have domains, and what drivers have pinned. */
 struct pinned {
-	const struct area *areas[MODEL_IDS * MODEL_AREAS];
+	const struct area *areas[MODEL_IDS * (MODEL_AREAS + MODEL_PINS * MODEL_PINS)];
 	unsigned int count;
 };
+
+static inline void model_find_pins(const struct access *access, struct pinned *pinned)
+{
+	const struct pins *pins;
+	unsigned int i;
+
+	for (pins = access->pins; pins < access->pins + MODEL_PINS; pins++)
+		for (i = 0; pins->is_there && i < pins->count; i++)
+			pinned->areas[pinned->count++] = &pins->parts[i];
+}
 
 static inline void model_find_pinned(const struct context *context, struct pinned *pinned)
 {
@@ -412,6 +570,8 @@ static inline void model_find_pinned(const struct context *context, struct pinne
 
 	pinned->count = 0;
 	for (id = 1; id <= MODEL_IDS; id++) {
+		if (context->kinds[id] == ACCESS)
+			model_find_pins(&context->accesses[id], pinned);
 		space = &context->spaces[id];
 		if (context->kinds[id] != SPACE || !model_has_domains(context, id))
 			continue;

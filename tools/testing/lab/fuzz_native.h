@@ -34,16 +34,38 @@ static bool is_used(struct fuzz *f, unsigned int c, int hwpt)
 	return model_is_in_use(&f->model, c, hwpt);
 }
 
-/* Whether a virtual IOMMU has a domain or a device. */
+/* Whether a virtual IOMMU has a domain, a device or a queue, or somebody has mapped some of it. */
 static bool has_anything(const struct context *context, int viommu)
 {
 	int id;
 
 	for (id = 1; id <= MODEL_IDS; id++)
 		if ((context->kinds[id] == NESTED && context->nested[id].viommu == viommu) ||
-		    (context->kinds[id] == VDEVICE && context->vdevices[id].viommu == viommu))
+		    (context->kinds[id] == VDEVICE && context->vdevices[id].viommu == viommu) ||
+		    (context->kinds[id] == HW_QUEUE && context->hw_queues[id].viommu == viommu) ||
+		    (context->kinds[id] == VEVENTQ && context->veventqs[id].viommu == viommu))
 			return true;
-	return false;
+	return context->viommus[viommu].memory;
+}
+
+/* The queue of that number that a virtual IOMMU has, or 0. */
+static int find_hw_queue(const struct context *context, int viommu, uint32_t index)
+{
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++)
+		if (context->kinds[id] == HW_QUEUE && context->hw_queues[id].viommu == viommu &&
+		    context->hw_queues[id].index == index)
+			return id;
+	return 0;
+}
+
+/* Whether another queue needs that one: the next one does. */
+static bool is_needed(const struct context *context, int queue)
+{
+	const struct hw_queue *needed = &context->hw_queues[queue];
+
+	return find_hw_queue(context, needed->viommu, needed->index + 1);
 }
 
 /* Whether somebody reads from a queue, or page faults go there. */
@@ -55,7 +77,7 @@ static bool is_in_use_as_queue(const struct context *context, int queue)
 		if ((context->kinds[id] == HWPT && context->hwpts[id].queue == queue) ||
 		    (context->kinds[id] == NESTED && context->nested[id].queue == queue))
 			return true;
-	return context->queues[queue];
+	return context->files[queue];
 }
 
 static int foresee_destroy(struct fuzz *f, unsigned int c, uint32_t id)
@@ -64,7 +86,7 @@ static int foresee_destroy(struct fuzz *f, unsigned int c, uint32_t id)
 
 	switch (model_kind(view.context, id)) {
 	case SPACE:
-		return view.has_domains ? -EBUSY : 0;
+		return model_is_busy(view.context, id) ? -EBUSY : 0;
 	case HWPT:
 	case NESTED:
 		return is_used(f, c, id) ? -EBUSY : 0;
@@ -72,7 +94,12 @@ static int foresee_destroy(struct fuzz *f, unsigned int c, uint32_t id)
 		return has_anything(view.context, id) ? -EBUSY : 0;
 	case QUEUE:
 		return is_in_use_as_queue(view.context, id) ? -EBUSY : 0;
+	case HW_QUEUE:
+		return is_needed(view.context, id) ? -EBUSY : 0;
+	case VEVENTQ:
+		return view.context->files[id] ? -EBUSY : 0;
 	case DEVICE:
+	case ACCESS:
 		return -EBUSY;
 	case FREE_ID:
 		return -ENOENT;
@@ -95,24 +122,38 @@ static void model_destroy(struct fuzz *f, unsigned int c, int id)
 	context->kinds[id] = FREE_ID;
 }
 
-static void fuzz_destroy(struct fuzz *f)
+static void destroy_one(struct fuzz *f, unsigned int c, uint32_t id)
 {
-	static const enum kind kinds[] = {
-		SPACE, SPACE, HWPT, HWPT, QUEUE, NESTED, VIOMMU, VDEVICE,
-	};
-	unsigned int c = pick_context(f);
-	enum kind kind = kinds[pick(&f->input, f->is_mock ? ARRAY_SIZE(kinds) : 5)];
-	struct iommu_destroy arg = {
-		.size = sizeof(arg),
-		.id = kind == HWPT ? pick_hwpt(f, c, IOMMU_HWPT_ALLOC_NEST_PARENT) :
-		      pick_kind(f, c, kind),
-	};
+	struct iommu_destroy arg = { .size = sizeof(arg), .id = id };
 	struct request r = REQUEST(c, IOMMU_DESTROY, arg, 8);
 
 	request_prepare(f, &r);
 	r.is_silent = true;
 	if (request_made(f, &r, request_outcome(&r, foresee_destroy(f, c, arg.id))))
 		model_destroy(f, c, arg.id);
+}
+
+static void fuzz_destroy(struct fuzz *f)
+{
+	static const enum kind kinds[] = {
+		SPACE, SPACE, HWPT, HWPT, QUEUE, NESTED, VIOMMU, ACCESS,
+	};
+	unsigned int c = pick_context(f);
+	enum kind kind = kinds[pick(&f->input, f->is_mock ? ARRAY_SIZE(kinds) : 5)];
+
+	destroy_one(f, c, kind == HWPT ? pick_hwpt(f, c, IOMMU_HWPT_ALLOC_NEST_PARENT) :
+			  pick_kind(f, c, kind));
+}
+
+/* What belongs to a virtual IOMMU. */
+static void fuzz_destroy_of_guest(struct fuzz *f)
+{
+	static const enum kind kinds[] = {
+		VDEVICE, VDEVICE, HW_QUEUE, HW_QUEUE, VEVENTQ, NESTED,
+	};
+	unsigned int c = pick_context_of_device(f);
+
+	destroy_one(f, c, pick_kind(f, c, kinds[pick(&f->input, ARRAY_SIZE(kinds))]));
 }
 
 /* --- which addresses there are ---------------------------------------------------- */
@@ -341,29 +382,38 @@ static void fuzz_change_process(struct fuzz *f)
 					    has_only_files(context_of(f, c)) ? 0 : -EINVAL));
 }
 
-/* --- what there is not ------------------------------------------------------------ */
+/* --- where addresses lead without an IOMMU ------------------------------------------ */
 
-/* Calls that end with an error whatever else they are given: they have no flags. */
-static void fuzz_absent(struct fuzz *f)
+/* No device here is without one: all that is to be said of it is why not. */
+static int foresee_address(struct fuzz *f, unsigned int c,
+			   const struct iommu_ioas_noiommu_get_pa *arg)
 {
-	static const struct {
-		unsigned int number, size;
-	} calls[] = {
-		{ IOMMU_VEVENTQ_ALLOC, sizeof(struct iommu_veventq_alloc) },
-		{ IOMMU_HW_QUEUE_ALLOC, sizeof(struct iommu_hw_queue_alloc) },
-		{ IOMMU_IOAS_NOIOMMU_GET_PA, sizeof(struct iommu_ioas_noiommu_get_pa) },
-	};
-	unsigned int which = pick(&f->input, ARRAY_SIZE(calls)), i;
-	uint32_t arg[24] = { calls[which].size };
-	int got;
+	struct space *space = model_space(context_of(f, c), arg->ioas_id);
+	const struct area *area;
 
-	for (i = 1; i < calls[which].size / 4; i++)
-		if (one_in(&f->input, 3))
-			arg[i] = pick_id(f);
-	arg[1] |= 1U << pick(&f->input, 32);
-	got = call(f->fds[pick_context(f)], calls[which].number, arg);
-	foreseen(f, "what is absent", got == -EOPNOTSUPP || got == -EINVAL || got == -ENOENT ||
-		 got == -EOVERFLOW ? -EOPNOTSUPP : got, -EOPNOTSUPP);
+	if (!f->takes_untranslated || arg->flags || arg->__reserved)
+		return -EOPNOTSUPP;
+	if (!arg->length)
+		return -EINVAL;
+	if (arg->iova == UINT64_MAX)
+		return -EOVERFLOW;
+	area = space ? model_area_at(space, arg->iova) : NULL;
+	if (!area)
+		return -ENOENT;
+	return context_of(f, c)->memory[area->memory].is_lost ? -EINVAL : -EOPNOTSUPP;
+}
+
+static void fuzz_address(struct fuzz *f)
+{
+	struct iommu_ioas_noiommu_get_pa arg = { .size = sizeof(arg), .length = pick_size(f) };
+	struct request r = REQUEST(pick_context(f), IOMMU_IOAS_NOIOMMU_GET_PA, arg, sizeof(arg));
+
+	arg.ioas_id = pick_kind(f, r.context, SPACE);
+	arg.iova = pick_iova(f);
+	request_prepare(f, &r);
+	/* Whether a BAR was taken back meanwhile is not known. */
+	if (!f->model.rights.has_bar || !f->takes_untranslated)
+		request_made(f, &r, request_outcome(&r, foresee_address(f, r.context, &arg)));
 }
 
 #endif /* LAB_FUZZ_NATIVE_H */

@@ -138,7 +138,10 @@ static void model_mapped(struct fuzz *f, const struct view *view, uint32_t flags
 	if (!(flags & FIXED))
 		expect_good_choice(f, view, iova, length,
 				   choice_for(source, source % PAGE, length));
-	model_map(view->context, view->space, (struct area) { range, memory, .source = source });
+	model_map(view->context, view->space, (struct area) {
+		range, memory, .source = source,
+		.is_write_only = !(flags & IOMMU_IOAS_MAP_READABLE),
+	});
 }
 
 static void fuzz_ioas_map(struct fuzz *f)
@@ -377,6 +380,7 @@ static void model_copied(const struct view *to, uint32_t flags, const struct are
 	for (i = 0; i < count; i++) {
 		area = parts[i];
 		area.is_read_only = !(flags & IOMMU_IOAS_MAP_WRITEABLE);
+		area.is_write_only = !(flags & IOMMU_IOAS_MAP_READABLE);
 		area.range.first = at;
 		area.range.last = at + (parts[i].range.last - parts[i].range.first);
 		model_put(to->context, to->space, area);
@@ -446,7 +450,8 @@ static int foresee_ioas_unmap(const struct request *r, const struct view *view,
 		return -ENOENT;
 	if (!arg->iova && arg->length == UINT64_MAX) {
 		range->last = UINT64_MAX;
-		return 0;
+		return r->is_constant ? -EFAULT :
+		       model_is_locked(view->context, view->space, *range) ? -EBUSY : 0;
 	}
 	ret = arg->iova == UINT64_MAX || arg->length == UINT64_MAX ? -EOVERFLOW :
 	      check_range(arg->iova, arg->length);
@@ -455,6 +460,8 @@ static int foresee_ioas_unmap(const struct request *r, const struct view *view,
 	/* This is found out first. */
 	if (r->is_constant)
 		return -EFAULT;
+	if (model_is_locked(view->context, view->space, *range))
+		return -EBUSY;
 	if (model_is_cut(view->space, *range))
 		return -ENOENT;
 	return model_is_taken(view->space, *range) ? 0 : -ENOENT;

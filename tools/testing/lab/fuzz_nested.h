@@ -202,21 +202,27 @@ static void fuzz_viommu_alloc(struct fuzz *f)
 
 	if (!id || has_enough(f, context, VIOMMU))
 		return;
-	if (one_in(&f->input, 3)) {
+	if (one_in(&f->input, 2)) {
 		arg.data_uptr = (uintptr_t)place_data(f, &data, sizeof(data));
-		arg.data_len = one_in(&f->input, 4) ? pick(&f->input, 28) : 8;
+		arg.data_len = one_in(&f->input, 4) ? pick(&f->input, 28) :
+			       one_in(&f->input, 3) ? 8 : sizeof(data);
 	}
 	request_prepare(f, &r);
 	want = request_outcome(&r, foresee_viommu(f, c, &arg));
 	seen = arg;
 	if (!request_made(f, &r, want))
 		return;
-	if (seen.data_len) {
-		read_data(&data, seen.data_uptr, 8);
-		expected(f, "what came back", data.out_data, data.in_data);
-	}
 	context->kinds[id] = VIOMMU;
 	context->viommus[id] = (struct viommu) { .parent = seen.hwpt_id };
+	if (seen.data_len) {
+		read_data(&data, seen.data_uptr, seen.data_len);
+		expected(f, "what came back", data.out_data, data.in_data);
+		context->viommus[id].number = data.in_data;
+	}
+	if (seen.data_len == sizeof(data)) {
+		context->viommus[id].offset = data.out_mmap_offset;
+		expected(f, "how much can be mapped", data.out_mmap_length, VIOMMU_SIZE);
+	}
 	expected(f, "the new virtual IOMMU", arg.out_viommu_id, id);
 }
 

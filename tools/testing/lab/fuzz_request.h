@@ -55,7 +55,8 @@ static void request_prepare(struct fuzz *f, struct request *r)
 {
 	uint32_t claimed;
 
-	request_change(f, r);
+	if (!f->guest)
+		request_change(f, r);
 	claimed = *(uint32_t *)r->arg;
 	r->refused = request_check(r, claimed);
 	r->given = claimed < r->size ? r->size : claimed < ARGUMENT_SIZE ? claimed : ARGUMENT_SIZE;
@@ -72,13 +73,13 @@ static void request_prepare(struct fuzz *f, struct request *r)
 		r->at[r->size + pick(&f->input, r->given - r->size)] = 1;
 		r->refused = -E2BIG;
 	}
-	if (one_in(&f->input, 100)) {
+	if (!f->guest && one_in(&f->input, 100)) {
 		r->at = NULL;
 		r->refused = -EFAULT;
 	}
 	if (!r->refused && claimed < r->size)
 		memset((char *)r->arg + claimed, 0, r->size - claimed);
-	r->is_constant = one_in(&f->input, 20);
+	r->is_constant = !f->guest && one_in(&f->input, 20);
 }
 
 /* What the driver gets to see, for a person. */

@@ -6,11 +6,40 @@
 #include "fuzz.h"
 #include "state.h"
 
+/* What drivers have pinned of a space: the same pages of an area once. */
+static uint64_t pages_of_drivers(const struct context *context, int space)
+{
+	const struct area *parts[MODEL_IDS * MODEL_PINS * MODEL_PINS];
+	unsigned int count = 0, same;
+	struct pinned pinned;
+	uint64_t pages = 0;
+	unsigned int i;
+	int id;
+
+	for (id = 1; id <= MODEL_IDS; id++) {
+		if (context->kinds[id] != ACCESS || context->accesses[id].space != space)
+			continue;
+		pinned.count = 0;
+		model_find_pins(&context->accesses[id], &pinned);
+		for (i = 0; i < pinned.count; i++) {
+			for (same = 0; same < count; same++)
+				if (!memcmp(&parts[same]->range, &pinned.areas[i]->range,
+					    sizeof(struct range)))
+					break;
+			if (same < count)
+				continue;
+			parts[count++] = pinned.areas[i];
+			pages += range_length(area_pages(pinned.areas[i]));
+		}
+	}
+	return pages;
+}
+
 static void show_space(const struct context *context, int id, FILE *text)
 {
 	const struct space *space = &context->spaces[id];
 	bool has_domains = model_has_domains(context, id);
-	uint64_t bytes = 0, pages = 0;
+	uint64_t bytes = 0, pages = has_domains ? 0 : pages_of_drivers(context, id);
 	unsigned int i;
 
 	for (i = 0; i < space->count; i++) {
@@ -47,8 +76,17 @@ static void show_object(const struct context *context, int id, FILE *text)
 		fprintf(text, "vdevice:\t%d viommu %d device %d number 0x%lx\n", id,
 			vdevice->viommu, vdevice->device, vdevice->number);
 		break;
+	case HW_QUEUE:
+		fprintf(text, "hw_queue:\t%d viommu %d\n", id, context->hw_queues[id].viommu);
+		break;
+	case VEVENTQ:
+		fprintf(text, "veventq:\t%d viommu %d\n", id, context->veventqs[id].viommu);
+		break;
 	case QUEUE:
 		fprintf(text, "fault-queue:\t%d\n", id);
+		break;
+	case ACCESS:
+		fprintf(text, "access:\t%d ioasid %d\n", id, context->accesses[id].space);
 		break;
 	case TEST:
 		fprintf(text, "test:\t%d\n", id);
@@ -91,8 +129,8 @@ static void fuzz_show(struct fuzz *f)
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", f->fds[c]);
 	read_text(path, got, sizeof(got));
 	keep_lines(got, (const char *[]) {
-		"ioasid:", "mapper:", "hwpt:", "nested:", "viommu:", "vdevice:", "fault-queue:",
-		"test:", "held:", NULL
+		"ioasid:", "mapper:", "hwpt:", "nested:", "viommu:", "vdevice:", "hw_queue:",
+		"veventq:", "fault-queue:", "access:", "test:", "held:", NULL
 	});
 	show(context_of(f, c), text);
 	fclose(text);

@@ -60,7 +60,7 @@ static inline void state_take(struct state *state, int fd, const struct edu *edu
 {
 	static const char *const objects[] = {
 		"ioasid:", "hwpt:", "nested:", "viommu:", "vdevice:", "device:", "access:",
-		"fault-queue:", "hw_queue:", "test:", "held:", NULL,
+		"fault-queue:", "hw_queue:", "veventq:", "test:", "held:", NULL,
 	};
 	static const char *const translations[] = { "0x", NULL };
 	char path[128];
