@@ -5,9 +5,11 @@
  * that driver has virtual IOMMUs (the suite "nested").
  */
 #include <poll.h>
+#include <sys/eventfd.h>
 
 #include "books.h"
 #include "carry.h"
+#include "fight.h"
 #include "smmu_calls.h"
 
 #define TEST_PAGES 16
@@ -467,6 +469,58 @@ TEST_F(nested, faults_that_are_lost)
 	close(file);
 }
 
+/* --- interrupts --------------------------------------------------------------------------- */
+
+/* Whether an interrupt that the device raises by a message arrives within @ms. */
+static bool interrupts(struct edu *edu, int event, int ms)
+{
+	struct pollfd wait = { .fd = event, .events = POLLIN };
+	uint64_t count = 0;
+
+	*edu_reg32(edu, EDU_REG_INTERRUPT_RAISE) = 1;
+	if (poll(&wait, 1, ms) == 1)
+		read(event, &count, sizeof(count));
+	*edu_reg32(edu, EDU_REG_INTERRUPT_ACK) = UINT32_MAX;
+	return count == 1;
+}
+
+#define ARRIVES() interrupts(&self->b.edu, event, 10000)
+#define IS_LOST() (!interrupts(&self->b.edu, event, 500))
+#define SET_MESSAGES(event) set_interrupt(&self->b.edu, VFIO_PCI_MSI_IRQ_INDEX, event)
+
+/* Messages are DMA: the guest's tables have to lead to where the doorbell is. */
+TEST_F(nested, messages)
+{
+	uint64_t *blocks = entries(self->memory, TABLES + 1);
+	int event = eventfd(0, EFD_CLOEXEC), bypass = NESTED(STE_BYPASS, 0), ret;
+
+	ASSERT_LE(0, event);
+	ASSERT_LT(0, VDEVICE());
+	ASSERT_EQ(self->parent, MOVE(self->parent));
+	ASSERT_OK(SET_MESSAGES(event));
+	EXPECT_TRUE(ARRIVES());
+	ASSERT_EQ(bypass, MOVE(bypass));
+	EXPECT_TRUE(ARRIVES());
+	ASSERT_EQ(self->stage1, MOVE(self->stage1));
+	EXPECT_TRUE(IS_LOST());
+	smmu_write(&blocks[DOORBELLS >> 21], DOORBELLS | LEAF_BLOCK);
+	EXPECT_TRUE(ARRIVES());
+	ASSERT_LT(0, MOVE(self->ioas));
+	EXPECT_TRUE(ARRIVES());
+	ASSERT_EQ(self->stage1, MOVE(self->stage1));
+	EXPECT_TRUE(ARRIVES());
+	/* To be set up there, they need the core of a kernel with CONFIG_IOMMUFD. */
+	ASSERT_OK(SET_MESSAGES(-1));
+	ret = SET_MESSAGES(event);
+	if (ret) {
+		EXPECT_EQ(-ENOSPC, ret);
+		TH_LOG("this kernel sets up no messages of a device that is inside");
+	} else {
+		EXPECT_TRUE(ARRIVES());
+	}
+	close(event);
+}
+
 /* --- the end ------------------------------------------------------------------------------ */
 
 TEST_F(nested, is_used)
@@ -580,6 +634,147 @@ TEST_F(nested, ends_events_device_context)
 TEST_F(nested, ends_events_context_device)
 {
 	end(_metadata, self, "ecd");
+}
+
+/* --- at the same time --------------------------------------------------------------------- */
+
+struct crowd {
+	struct fight fight;
+	struct edu *edu;
+	int device, viommu, parent, stage1;
+	atomic_int vdevice;	/* that is there, or was */
+	atomic_uint known, inside, forgotten, events;
+};
+
+/* The id of what the device is may be another's by now, which goes then, or is used. */
+static bool is_gone(int ret)
+{
+	return ret == -ENOENT || ret == -EBUSY;
+}
+
+/* The device is known for moments, whoever destroys what it is. */
+static void *know(void *data)
+{
+	struct crowd *crowd = data;
+	struct fight *fight = &crowd->fight;
+	int ret;
+
+	while (!fight->stop) {
+		ret = vdevice_alloc(fight->fd, crowd->viommu, crowd->device, NUMBER);
+		fight_count(fight, "VDEVICE_ALLOC", ret, ret == -EEXIST);
+		if (ret > 0) {
+			crowd->vdevice = ret;
+			crowd->known++;
+			edu_sleep_ms(20);
+		}
+		ret = destroy(fight->fd, crowd->vdevice);
+		fight_count(fight, "DESTROY of a vDEVICE", ret, is_gone(ret));
+	}
+	return NULL;
+}
+
+/* While it is, it may go to the guest's tables. */
+static void *go(void *data)
+{
+	struct crowd *crowd = data;
+	struct fight *fight = &crowd->fight;
+	int ret;
+
+	while (!fight->stop) {
+		ret = attach_pt(crowd->edu->fd, crowd->stage1);
+		fight_count(fight, "move inside", ret, ret == -ENOENT);
+		crowd->inside += ret > 0;
+		edu_sleep_ms(10);
+		ret = attach_pt(crowd->edu->fd, crowd->parent);
+		fight_count(fight, "move", ret, false);
+	}
+	return NULL;
+}
+
+static void *forget(void *data)
+{
+	struct crowd *crowd = data;
+	struct fight *fight = &crowd->fight;
+	int ret;
+
+	while (!fight->stop) {
+		ret = smmu_invalidate(fight->fd, crowd->viommu, CFGI_CD | CFGI_STREAM(NUMBER), 0);
+		fight_count(fight, "CFGI_CD", ret, ret == -EIO);
+		crowd->forgotten += !ret;
+		ret = smmu_invalidate(fight->fd, crowd->viommu, TLBI_NH_ALL, 0);
+		fight_count(fight, "TLBI_NH_ALL", ret, false);
+		destroy(fight->fd, crowd->vdevice);
+	}
+	return NULL;
+}
+
+/* DMA to nowhere, the events of which have a queue for moments. */
+static void *fault(void *data)
+{
+	struct crowd *crowd = data;
+	struct fight *fight = &crowd->fight;
+
+	while (!fight->stop)
+		fight_count(fight, "DMA", edu_dma(crowd->edu, EDU_WRITES_MEMORY, VA(2), 0, 64),
+			    false);
+	return NULL;
+}
+
+static void *hear(void *data)
+{
+	struct crowd *crowd = data;
+	struct fight *fight = &crowd->fight;
+	struct event events[4];
+	int file, queue, ret;
+
+	while (!fight->stop) {
+		queue = smmu_veventq_alloc(fight->fd, crowd->viommu, 4, &file);
+		fight_count(fight, "VEVENTQ_ALLOC", queue, false);
+		edu_sleep_ms(120);
+		ret = read(file, events, sizeof(events));
+		crowd->events += ret > 0;
+		close(file);
+		ret = destroy(fight->fd, queue);
+		fight_count(fight, "DESTROY of a vEVENTQ", ret, ret == -ENOENT);
+	}
+	return NULL;
+}
+
+static void *make(void *data)
+{
+	struct crowd *crowd = data;
+	struct fight *fight = &crowd->fight;
+	int ret;
+
+	while (!fight->stop) {
+		ret = smmu_nested_alloc(fight->fd, crowd->device, crowd->viommu, STE_BYPASS, 0);
+		fight_count(fight, "HWPT_ALLOC", ret, false);
+		ret = destroy(fight->fd, ret);
+		fight_count(fight, "DESTROY of an HWPT", ret, ret == -ENOENT);
+		/* It is used. */
+		ret = destroy(fight->fd, crowd->viommu);
+		fight_count(fight, "DESTROY of a vIOMMU", ret == -EBUSY ? 0 : -EIO, false);
+	}
+	return NULL;
+}
+
+TEST_F(nested, all_at_once)
+{
+	struct crowd crowd = {
+		.fight = { ._metadata = _metadata, .fd = self->b.fd },
+		.edu = &self->b.edu, .device = self->device, .viommu = self->viommu,
+		.parent = self->parent, .stage1 = self->stage1,
+	};
+	void *(*const what[FIGHTERS])(void *) = { know, go, forget, fault, hear, make };
+
+	fight_for(&crowd.fight, 5000, what, &crowd);
+	EXPECT_LT(0, crowd.known);
+	EXPECT_LT(0, crowd.inside);
+	EXPECT_LT(0, crowd.forgotten);
+	TH_LOG("known %u times, inside %u times, forgotten %u times, events %u times",
+	       crowd.known, crowd.inside, crowd.forgotten, crowd.events);
+	ASSERT_LT(0, MOVE(self->parent));
+	EXPECT_TRUE(REACHES(IPA(DATA), DATA));
 }
 
 TEST_HARNESS_MAIN
