@@ -26,8 +26,9 @@
 //!    ([`objects::groups`]) of a context, and the list of all contexts ([`objects::registry`]),
 //!    each on its own and for moments; a context's container ([`objects::container`]) above them;
 //! 6. a queue of page faults ([`kapi::fault_queue`]), with which held devices are answered;
-//! 7. not ours: the memory of a process, VFIO's `memory_lock`, its files' `i_mmap_rwsem`,
-//!    dma-bufs; what is called with these held takes none of the above, but
+//! 7. not ours: the IOMMU core's lock of a group, which maps and unmaps do not take; the memory of
+//!    a process (`mmap_lock`), VFIO's `memory_lock`, its files' `i_mmap_rwsem`, dma-bufs; what is
+//!    called with these held takes none of the above, but
 //! 8. where a device's memory is mapped ([`kapi::device_memory`]): with it held, domains are
 //!    changed, and no memory is waited for.
 
