@@ -22,3 +22,5 @@
 )]
 
 include!(env!("IOMMUFD_SYS"));
+// That they are what C has.
+include!(env!("IOMMUFD_LAYOUT"));
