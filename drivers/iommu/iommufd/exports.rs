@@ -47,6 +47,8 @@ type RawAccess = sys::iommufd_access;
 /// `IOMMUFD_ACCESS_RW_WRITE`.
 const WRITE: c_uint = sys::IOMMUFD_ACCESS_RW_WRITE;
 
+#[cfg(not(CONFIG_IOMMUFD_DRIVER))]
+mod bitmap;
 #[cfg(not(CONFIG_IOMMUFD_DRIVER_CORE))]
 mod driver;
 
@@ -64,7 +66,7 @@ macro_rules! export_fn {
         pub(crate) unsafe extern "C" fn $name($($arg: $ty),*) $(-> $ret)? $body
     };
 }
-#[cfg(not(CONFIG_IOMMUFD_DRIVER_CORE))]
+#[cfg(not(all(CONFIG_IOMMUFD_DRIVER, CONFIG_IOMMUFD_DRIVER_CORE)))]
 use export_fn;
 
 fn err_ptr<T>(error: Error) -> *mut T {

@@ -9,6 +9,7 @@
 
 #include <linux/highmem.h>
 #include <linux/iommufd.h>
+#include <linux/iova_bitmap.h>
 #include <linux/list.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -336,10 +337,51 @@ static int client_do_locked(struct client *client, unsigned int cmd, unsigned lo
 	}
 }
 
+/* The part of a bitmap that stands for @iova and on can be set, and no other is sure to be. */
+static int mark_part(struct iova_bitmap *bitmap, unsigned long iova, size_t length, void *opaque)
+{
+	struct ioas_access_mark *mark = opaque;
+	u64 first = mark->first, last = mark->last;
+
+	if (!mark->at_once) {
+		first = max(first, iova);
+		last = min(last, last_of(iova, length));
+	}
+	if (first <= last && (!mark->at_once || !mark->parts))
+		iova_bitmap_set(bitmap, first, last - first + 1);
+	mark->parts++;
+	return 0;
+}
+
+static int client_mark(struct ioas_access_mark __user *arg)
+{
+	struct ioas_access_mark mark;
+	struct iova_bitmap *bitmap;
+	int ret;
+
+	if (copy_from_user(&mark, arg, sizeof(mark)))
+		return -EFAULT;
+	if (!mark.length || !mark.page_size || mark.first < mark.iova ||
+	    mark.last > last_of(mark.iova, mark.length))
+		return -EINVAL;
+	mark.parts = 0;
+	bitmap = iova_bitmap_alloc(mark.iova, mark.length, mark.page_size,
+				   u64_to_user_ptr(mark.bitmap));
+	if (IS_ERR(bitmap))
+		return PTR_ERR(bitmap);
+	ret = iova_bitmap_for_each(bitmap, &mark, mark_part);
+	iova_bitmap_free(bitmap);
+	if (!ret && copy_to_user(arg, &mark, sizeof(mark)))
+		ret = -EFAULT;
+	return ret;
+}
+
 static int client_do(struct client *client, unsigned int cmd, unsigned long arg)
 {
 	int ret;
 
+	if (cmd == IOAS_ACCESS_MARK)
+		return client_mark((void __user *)arg);
 	if (cmd == IOAS_ACCESS_CREATE)
 		return client_create(client, (void __user *)arg);
 	if (!client->access)

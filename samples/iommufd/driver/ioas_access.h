@@ -62,6 +62,29 @@ struct ioas_access_asked {
 	__u32 again;
 };
 
+/**
+ * struct ioas_access_mark - argument of IOAS_ACCESS_MARK
+ * @iova: what the first bit stands for
+ * @length: what all bits stand for, in bytes
+ * @page_size: what one bit stands for, a power of two
+ * @bitmap: where it is
+ * @first: from where on bits are set
+ * @last: the last address that has its bit set
+ * @at_once: whether to set all of them when the first part of the bitmap is there, and not those
+ *	that are in each part
+ * @parts: out: how many parts there were
+ */
+struct ioas_access_mark {
+	__aligned_u64 iova;
+	__aligned_u64 length;
+	__aligned_u64 page_size;
+	__aligned_u64 bitmap;
+	__aligned_u64 first;
+	__aligned_u64 last;
+	__u32 at_once;
+	__u32 parts;
+};
+
 /* What the driver does when it is asked to unpin. */
 #define IOAS_ACCESS_POLITE 0	/* unpin, as it should */
 #define IOAS_ACCESS_DEAF 1	/* nothing */
@@ -70,7 +93,8 @@ struct ioas_access_asked {
 /*
  * Each open file is one access; it ends with the file at the latest. ATTACH and
  * REPLACE take the id of an address space itself, MANNERS one of the three above.
- * PINNED_RW copies by way of what was pinned at @iova.
+ * PINNED_RW copies by way of what was pinned at @iova. MARK needs no access: it sets
+ * bits as the driver of a device does that tracks what it writes to.
  */
 #define IOAS_ACCESS_CREATE _IOWR('a', 0, struct ioas_access_create)
 #define IOAS_ACCESS_DESTROY _IO('a', 1)
@@ -83,5 +107,6 @@ struct ioas_access_asked {
 #define IOAS_ACCESS_PINNED_RW _IOW('a', 8, struct ioas_access_range)
 #define IOAS_ACCESS_ASKED _IOR('a', 9, struct ioas_access_asked)
 #define IOAS_ACCESS_MANNERS _IO('a', 10)
+#define IOAS_ACCESS_MARK _IOWR('a', 11, struct ioas_access_mark)
 
 #endif

@@ -78,6 +78,12 @@ impl Layout {
     }
 }
 
+/// Both ranges, and what is between them.
+fn hull(one: IovaRange, other: IovaRange) -> IovaRange {
+    let first = one.first().min(other.first());
+    IovaRange::new(first, one.last().max(other.last())).unwrap_or(one)
+}
+
 /// The part of `range` that is looked at first.
 pub(crate) fn stride(range: IovaRange) -> Option<IovaRange> {
     let last = range.first() | (STRIDE - 1);
@@ -147,6 +153,8 @@ impl UserBitmap {
             return Err(EFAULT);
         }
         Ok(Window {
+            #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
+            kind: ours::Kind::Window,
             layout,
             range: layout
                 .front(range, count * PAGE * BITS - before)
@@ -187,7 +195,11 @@ impl Pages {
 }
 
 /// A part of a bitmap, which is pinned.
+#[cfg_attr(not(CONFIG_IOMMUFD_DRIVER), repr(C))]
 pub(crate) struct Window<'a> {
+    /// First, for it is how C's functions tell it from a whole one.
+    #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
+    kind: ours::Kind,
     layout: Layout,
     /// What its bits stand for.
     range: IovaRange,
@@ -195,7 +207,8 @@ pub(crate) struct Window<'a> {
     before: u64,
     pages: Batch<'a>,
     is_changed: bool,
-    /// What was to be set in front of them and behind, for an IOMMU has pages that end elsewhere.
+    /// What was to be set in front of them and behind, for an IOMMU has pages that end elsewhere;
+    /// if that was more than one range, what is between them as well.
     beside: [Option<IovaRange>; 2],
     #[cfg(CONFIG_IOMMUFD_DRIVER)]
     raw: core::ptr::NonNull<bindings::iova_bitmap>,
@@ -220,11 +233,13 @@ impl Window<'_> {
         if let Some(here) = self.range.intersection(&range) {
             self.set_here(here);
         }
-        if let Some(front) = IovaRange::until(range.first(), self.range.first()) {
-            self.beside[0] = Some(front);
-        }
-        if let Some(back) = range.behind(self.range.last()) {
-            self.beside[1] = Some(back);
+        let front = IovaRange::until(range.first(), self.range.first());
+        let back = range.behind(self.range.last());
+        for (beside, more) in self.beside.iter_mut().zip([front, back]) {
+            // All of it may be there.
+            if let Some(more) = more.and_then(|more| more.intersection(&range)) {
+                *beside = Some(beside.map_or(more, |beside| hull(beside, more)));
+            }
         }
     }
 
@@ -253,10 +268,82 @@ impl Drop for Window<'_> {
     }
 }
 
-/// Kernels without drivers that set bits have no bitmaps either: this is ours.
+/// Kernels without drivers that set bits have no bitmaps either: these are ours.
 #[cfg(not(CONFIG_IOMMUFD_DRIVER))]
-mod ours {
+pub(crate) mod ours {
     use super::*;
+    use crate::kapi::task;
+
+    /// What a `struct iova_bitmap` is.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    #[repr(u8)]
+    pub(super) enum Kind {
+        /// A [`Whole`].
+        Whole,
+        /// A [`Window`].
+        Window,
+    }
+
+    /// A bitmap of which a driver has had nothing pinned.
+    #[repr(C)]
+    pub(crate) struct Whole {
+        /// As in [`Window`].
+        kind: Kind,
+        bitmap: UserBitmap,
+    }
+
+    impl Whole {
+        /// As [`UserBitmap::new`].
+        ///
+        /// # Errors
+        ///
+        /// `ENOMEM`.
+        pub(crate) fn new(bitmap: UserBitmap) -> Result<KBox<Self>> {
+            let whole = Self {
+                kind: Kind::Whole,
+                bitmap,
+            };
+            Ok(KBox::new(whole, GFP_KERNEL_ACCOUNT)?)
+        }
+
+        /// Calls `look` with one part after the other, until it says something else than 0, which
+        /// is returned then. What it has set beside of a part is in the bitmap before the next.
+        ///
+        /// # Errors
+        ///
+        /// `EINTR`: the caller has been killed. Those of [`UserBitmap::window`].
+        pub(crate) fn for_each(
+            &self,
+            mut look: impl FnMut(*mut bindings::iova_bitmap, IovaRange) -> c_int,
+        ) -> Result<c_int> {
+            let mut pages = Pages::new();
+            let mut rest = Some(self.bitmap.range());
+            while let Some(range) = rest {
+                task::resched_killable()?;
+                let mut window = self.bitmap.window(range, &mut pages)?;
+                let here = window.range();
+                let said = look(window.as_raw(), here);
+                let beside = window.beside();
+                drop(window);
+                for more in beside {
+                    self.bitmap.set(more, &mut pages)?;
+                }
+                if said != 0 {
+                    return Ok(said);
+                }
+                rest = range.behind(here.last());
+            }
+            Ok(0)
+        }
+
+        /// Sets the bits for what it has of `range`. What cannot be written to is left out.
+        fn set(&self, range: IovaRange) {
+            if let Some(range) = self.bitmap.range().intersection(&range) {
+                // The function that C has for it cannot fail.
+                let _ = self.bitmap.set(range, &mut Pages::new());
+            }
+        }
+    }
 
     impl Window<'_> {
         /// What C calls it by.
@@ -269,17 +356,23 @@ mod ours {
     ///
     /// # Safety
     ///
-    /// `bitmap` is what [`Window::as_raw`] has returned, and nobody else has it.
+    /// `bitmap` is a [`Whole`], or what [`Window::as_raw`] has returned, and nobody else has it.
     #[no_mangle]
-    unsafe extern "C" fn iova_bitmap_set(
+    pub(crate) unsafe extern "C" fn iova_bitmap_set(
         bitmap: *mut bindings::iova_bitmap,
         iova: c_ulong,
         length: usize,
     ) {
-        // SAFETY: By the contract.
-        let window = unsafe { &mut *bitmap.cast::<Window<'_>>() };
-        if let Ok(range) = IovaRange::with_len(iova as u64, length as u64) {
-            window.set(range);
+        let Ok(range) = IovaRange::with_len(iova as u64, length as u64) else {
+            return;
+        };
+        // SAFETY: By the contract; both begin with it.
+        if unsafe { bitmap.cast::<Kind>().read() } == Kind::Whole {
+            // SAFETY: By the contract it is one.
+            unsafe { &*bitmap.cast::<Whole>() }.set(range);
+        } else {
+            // SAFETY: By the contract it is one.
+            unsafe { &mut *bitmap.cast::<Window<'_>>() }.set(range);
         }
     }
 }
