@@ -32,6 +32,7 @@ pub(crate) mod pin;
 pub(crate) mod run;
 pub(crate) mod rwsem;
 pub(crate) mod spans;
+pub(crate) mod sw_msi;
 pub(crate) mod task;
 pub(crate) mod trace;
 pub(crate) mod user;

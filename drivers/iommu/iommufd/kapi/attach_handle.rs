@@ -7,9 +7,14 @@
 
 use super::{
     fault::FaultGroup,
-    fault_queue::FaultQueue, //
+    fault_queue::FaultQueue,
+    sw_msi::GroupDoorbells, //
 };
-use core::ptr::NonNull;
+use crate::sys;
+use core::ptr::{
+    null_mut,
+    NonNull, //
+};
 use kernel::{
     bindings,
     prelude::*,
@@ -58,22 +63,31 @@ impl Faults {
 /// Dropping this, when the core has forgotten it, says of those that they are invalid.
 #[repr(C)]
 pub(super) struct AttachHandle {
-    /// First, for it is what the core has.
-    raw: Opaque<bindings::iommu_attach_handle>,
+    /// First, for it is what the core has. What comes behind that in here, it has from us as well
+    /// where it calls `iommufd_sw_msi()`.
+    raw: Opaque<sys::iommufd_attach_handle>,
     /// The id by which userspace knows a device that is attached.
     dev_id: Atomic<u32>,
     faults: Option<Arc<FaultQueue>>,
 }
 
 impl AttachHandle {
-    /// One for an attachment to a domain whose faults go to `faults`.
+    /// One for an attachment to a domain whose faults go to `faults`. The `doorbells` are its
+    /// group's, and live as long.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(dev_id: u32, faults: Option<&Arc<FaultQueue>>) -> Result<KBox<Self>> {
+    pub(super) fn new(
+        dev_id: u32,
+        faults: Option<&Arc<FaultQueue>>,
+        doorbells: &GroupDoorbells,
+    ) -> Result<KBox<Self>> {
         let handle = Self {
-            raw: Opaque::zeroed(),
+            raw: Opaque::new(sys::iommufd_attach_handle {
+                handle: bindings::iommu_attach_handle { domain: null_mut() },
+                idev: doorbells.as_raw(),
+            }),
             dev_id: Atomic::new(dev_id),
             faults: faults.cloned(),
         };
@@ -81,7 +95,7 @@ impl AttachHandle {
     }
 
     pub(super) fn as_raw(&self) -> *mut bindings::iommu_attach_handle {
-        self.raw.get()
+        self.raw.get().cast()
     }
 
     /// The id by which userspace knows a device that is attached.

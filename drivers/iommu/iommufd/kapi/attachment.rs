@@ -13,7 +13,9 @@ use super::{
     },
     domain::Domain,
     fault_queue::FaultQueue,
-    nested::NestedDomain, //
+    msi::SwMsi,
+    nested::NestedDomain,
+    sw_msi, //
 };
 use crate::sys;
 use core::mem::ManuallyDrop;
@@ -68,6 +70,19 @@ impl Translation {
     }
 }
 
+/// Where the doorbells of a device's interrupts begin, if they get I/O addresses by
+/// `iommufd_sw_msi()`.
+fn doorbells_of(dev: &OwnedDevice) -> Result<Option<u64>> {
+    if !sw_msi::SERVED {
+        return Ok(None);
+    }
+    let mut place = SwMsi::None;
+    for region in dev.reserved_regions()? {
+        place.learn(&region);
+    }
+    Ok(place.start())
+}
+
 /// The DMA of a group, without a PASID or with a certain one, on a domain of ours. Dropping this
 /// blocks it again. That of a device that no IOMMU has goes where it likes, and nobody is told.
 ///
@@ -102,7 +117,11 @@ impl Attachment {
         if by.paging().translates() != dev.is_translated() || !by.suits(&group.devices()) {
             return Err(EINVAL);
         }
-        let handle = AttachHandle::new(dev_id, by.faults())?;
+        if pasid == NO_PASID {
+            group.doorbells().place(doorbells_of(dev)?);
+            group.doorbells().carry_to(by.paging().doorbells())?;
+        }
+        let handle = AttachHandle::new(dev_id, by.faults(), group.doorbells())?;
         let to = by.as_raw();
         to_result(match group.as_raw() {
             None => 0,
@@ -152,7 +171,11 @@ impl Attachment {
         if !by.paging().has_driver_of(self.domain()) || !by.suits(&devices) {
             return Err(EINVAL);
         }
-        let handle = AttachHandle::new(self.handle.dev_id(), by.faults())?;
+        let doorbells = self.group.doorbells();
+        if self.pasid == NO_PASID {
+            doorbells.carry_to(by.paging().doorbells())?;
+        }
+        let handle = AttachHandle::new(self.handle.dev_id(), by.faults(), doorbells)?;
         let to = by.as_raw();
         to_result(match self.group.as_raw() {
             None => 0,

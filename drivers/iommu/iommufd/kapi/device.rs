@@ -6,6 +6,10 @@
 
 use crate::{
     iova::IovaRange,
+    kapi::{
+        driver_ctx::DriverCtx,
+        sw_msi::GroupDoorbells, //
+    },
     sys, //
 };
 use core::ptr::NonNull;
@@ -101,6 +105,7 @@ pub(crate) struct OwnedGroup {
     devices: Mutex<KVec<ARef<Device>>>,
     /// How many [`Attachment`](super::attachment::Attachment)s there are.
     attachments: Atomic<usize>,
+    doorbells: GroupDoorbells,
 }
 
 /// The devices of a group that have owners, which they keep as long as this lives.
@@ -128,12 +133,14 @@ impl OwnedGroup {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(group: Option<IommuGroup>) -> Result<Arc<Self>> {
+    pub(crate) fn new(group: Option<IommuGroup>, ctx: Arc<DriverCtx>) -> Result<Arc<Self>> {
+        let doorbells = GroupDoorbells::new(ctx)?;
         Arc::pin_init(
             pin_init!(Self {
                 group,
                 devices <- new_mutex!(KVec::new(), "iommufd_owned_devices"),
                 attachments: Atomic::new(0),
+                doorbells,
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -146,6 +153,11 @@ impl OwnedGroup {
 
     pub(super) fn as_raw(&self) -> Option<*mut bindings::iommu_group> {
         self.group.as_ref().map(|group| group.0.as_ptr())
+    }
+
+    /// Where its devices find the doorbells of their interrupts.
+    pub(super) fn doorbells(&self) -> &GroupDoorbells {
+        &self.doorbells
     }
 
     /// Its devices that have owners.

@@ -14,6 +14,7 @@ use crate::{
             PinnedRun,
             Span, //
         },
+        sw_msi::DomainDoorbells,
         task,
         user_data::UserData, //
     },
@@ -90,6 +91,8 @@ pub(crate) struct Domain {
     enforces_snoop: bool,
     leftover: Leftover,
     faults: Faults,
+    /// Dropped after the domain.
+    doorbells: DomainDoorbells,
 }
 
 /// The lowest range that has all addresses at which a domain may map what was to be unmapped; none
@@ -176,7 +179,10 @@ impl Domain {
             enforces_snoop: false,
             leftover: Leftover::new(),
             faults: Faults::new(),
+            doorbells: DomainDoorbells::none(),
         };
+        // SAFETY: Just made; the domain is freed before its fields are dropped.
+        domain.doorbells = unsafe { DomainDoorbells::new(domain.as_raw(), None) }?;
         if dev.can_enforce_snoop() {
             let raw = domain.as_raw();
             // SAFETY: The domain is valid, and empty as the operation demands.
@@ -197,6 +203,11 @@ impl Domain {
     #[cfg(IOMMUFD_MOCK)]
     pub(crate) fn as_ptr(&self) -> *mut bindings::iommu_domain {
         self.as_raw()
+    }
+
+    /// Where devices find the doorbells of their interrupts in it.
+    pub(super) fn doorbells(&self) -> &DomainDoorbells {
+        &self.doorbells
     }
 
     /// Has the page faults of its devices go to a queue. To be called once, before there are any.

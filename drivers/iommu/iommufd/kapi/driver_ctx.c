@@ -10,13 +10,21 @@ struct iommufd_ctx *iommufd_new_ctx(void)
 {
 	struct iommufd_ctx *ictx = kzalloc(sizeof(*ictx), GFP_KERNEL_ACCOUNT);
 
-	if (ictx)
-		mt_init_flags(&ictx->mt_mmap, MT_FLAGS_ALLOC_RANGE);
+	if (!ictx)
+		return NULL;
+	mt_init_flags(&ictx->mt_mmap, MT_FLAGS_ALLOC_RANGE);
+	mutex_init(&ictx->sw_msi_lock);
+	INIT_LIST_HEAD(&ictx->sw_msi_list);
 	return ictx;
 }
 
 void iommufd_free_ctx(struct iommufd_ctx *ictx)
 {
+	struct iommufd_sw_msi_map *doorbell, *next;
+
+	list_for_each_entry_safe(doorbell, next, &ictx->sw_msi_list, sw_msi_item)
+		kfree(doorbell);
+	mutex_destroy(&ictx->sw_msi_lock);
 	mtree_destroy(&ictx->mt_mmap);
 	kfree(ictx);
 }

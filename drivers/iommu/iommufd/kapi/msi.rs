@@ -11,7 +11,8 @@ use crate::{
     iova::IovaRange,
     kapi::{
         device::Reserved,
-        domain::Domain, //
+        domain::Domain,
+        sw_msi, //
     },
 };
 use kernel::{
@@ -19,8 +20,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// Whether doorbells have I/O addresses at all on this architecture.
-const TRANSLATED: bool = cfg!(CONFIG_IRQ_MSI_IOMMU);
+/// Whether doorbells have I/O addresses at all on this architecture, and it is the core that
+/// chooses them.
+const TRANSLATED: bool = cfg!(CONFIG_IRQ_MSI_IOMMU) && !sw_msi::SERVED;
 
 /// Where a group's devices find the doorbells.
 #[derive(Clone, Copy)]
@@ -42,6 +44,14 @@ impl SwMsi {
             (Self::None, Reserved::SoftwareMsi(range)) => Self::Software(*range),
             _ => return,
         };
+    }
+
+    /// Where doorbells begin, if they get I/O addresses.
+    pub(super) fn start(&self) -> Option<u64> {
+        match self {
+            Self::Software(range) => Some(range.first()),
+            Self::None | Self::Hardware(_) => None,
+        }
     }
 
     /// Whether `domain` has the doorbells that `before` has.

@@ -11,6 +11,7 @@ use crate::{
         device::OwnedDevice,
         domain::Domain,
         fault_queue::FaultQueue,
+        sw_msi::DomainDoorbells,
         user_data::{
             UserArray,
             UserData, //
@@ -41,6 +42,8 @@ pub(crate) struct NestedDomain {
     parent: Arc<Domain>,
     _viommu: Option<Arc<Viommu>>,
     faults: Faults,
+    /// Dropped after the domain.
+    doorbells: DomainDoorbells,
 }
 
 // SAFETY: A domain belongs to no thread.
@@ -97,13 +100,18 @@ impl NestedDomain {
         parent: &Arc<Domain>,
         viommu: Option<Arc<Viommu>>,
     ) -> Result<Arc<Self>> {
-        let nested = Self {
+        let mut nested = Self {
             // INVARIANT: A new domain is nobody else's, and was just made inside of this one.
             ptr: NonNull::new(domain).ok_or(ENODEV)?,
             parent: parent.clone(),
             _viommu: viommu,
             faults: Faults::new(),
+            doorbells: DomainDoorbells::none(),
         };
+        let doorbells = Some(parent.doorbells());
+        // SAFETY: Just made; the domain is freed before its fields are dropped, which keep the
+        // parent.
+        nested.doorbells = unsafe { DomainDoorbells::new(nested.as_raw(), doorbells) }?;
         Ok(Arc::new(nested, GFP_KERNEL_ACCOUNT)?)
     }
 

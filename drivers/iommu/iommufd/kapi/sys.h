@@ -14,5 +14,6 @@
 #include <uapi/linux/iommu.h>
 #include "driver_ctx.h"
 #include "helpers.h"
+#include "sw_msi.h"
 #include "veventq.h"
 #include "viommu.h"

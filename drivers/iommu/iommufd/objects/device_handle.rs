@@ -48,7 +48,7 @@ impl DeviceHandle {
     ) -> Result<KBox<Self>> {
         let room = KBox::new_uninit(GFP_KERNEL_ACCOUNT)?;
         let id = ctx.objects.reserve_id()?;
-        let group = ctx.groups.join(&dev)?;
+        let group = ctx.groups.join(&dev, ctx.drivers())?;
         let idev = Idev::new(id.number(), dev.device(), group.clone())?;
         let named = match cookie {
             Some(cookie) => Some(ctx.cookies.add(cookie, idev.clone())?),

@@ -17,6 +17,7 @@ use crate::{
             OwnedGroup, //
         },
         domain::Domain,
+        driver_ctx::DriverCtx,
         trace, //
     },
     objects::{
@@ -211,8 +212,8 @@ impl Group {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(iommu: Option<IommuGroup>) -> Result<Arc<Self>> {
-        let iommu = OwnedGroup::new(iommu)?;
+    pub(crate) fn new(iommu: Option<IommuGroup>, drivers: &Arc<DriverCtx>) -> Result<Arc<Self>> {
+        let iommu = OwnedGroup::new(iommu, drivers.clone())?;
         let state = State {
             members: KVVec::new(),
             attached: None,

@@ -3,7 +3,10 @@
 //! The groups of the devices that are bound to a context.
 
 use crate::{
-    kapi::device::BoundDevice,
+    kapi::{
+        device::BoundDevice,
+        driver_ctx::DriverCtx, //
+    },
     objects::group::Group, //
 };
 use kernel::{
@@ -30,7 +33,8 @@ impl Groups {
         pin_init!(Self { list <- new_mutex!(KVVec::new(), "iommufd_groups") })
     }
 
-    /// The group of `dev`, which knows that it has one device more. Dropping the
+    /// The group of `dev`, which knows that it has one device more; `drivers` is what IOMMU
+    /// drivers have of the context. Dropping the
     /// result undoes that.
     ///
     /// # Errors
@@ -39,12 +43,13 @@ impl Groups {
     pub(crate) fn join<'a>(
         &'a self,
         dev: &BoundDevice<'_>,
+        drivers: &Arc<DriverCtx>,
     ) -> Result<ScopeGuard<Arc<Group>, impl FnOnce(Arc<Group>) + 'a>> {
-        let group = self.count_in(dev)?;
+        let group = self.count_in(dev, drivers)?;
         Ok(ScopeGuard::new_with_data(group, |group| self.leave(&group)))
     }
 
-    fn count_in(&self, dev: &BoundDevice<'_>) -> Result<Arc<Group>> {
+    fn count_in(&self, dev: &BoundDevice<'_>, drivers: &Arc<DriverCtx>) -> Result<Arc<Group>> {
         let mut groups = self.list.lock();
         for (group, devices) in groups.iter_mut() {
             // What no IOMMU has is in a group with nobody.
@@ -54,7 +59,7 @@ impl Groups {
                 return Ok(group.clone());
             }
         }
-        let group = Group::new(dev.group_ref()?)?;
+        let group = Group::new(dev.group_ref()?, drivers)?;
         groups.push((group.clone(), 1), GFP_KERNEL_ACCOUNT)?;
         Ok(group)
     }
