@@ -79,18 +79,22 @@ CHECKING_KERNELS="debug kcsan"
 # checking_kernel NAME: true if it is one of those.
 checking_kernel() { [[ " $CHECKING_KERNELS " = *" $1 "* ]]; }
 
-# checking_config NAME: the configuration of that kernel, which is the debug kernel's
-# but for the lines of a file of its own.
+# checking_config ARCH NAME: the configuration of that kernel. It is the debug kernel's but
+# for the lines of a file of its own, and of one for the architecture.
 checking_config() {
-	local own=$TOP/tools/testing/vm/$1.config
-	cat "$own"
-	grep -vFf <(grep -o '^CONFIG_[A-Z0-9_]*=' "$own") "$TOP/tools/testing/vm/debug.config" || :
+	local file names=
+	for file in "$2.$1" "$2" "debug.$1" debug; do
+		file=$TOP/tools/testing/vm/$file.config
+		[ -e "$file" ] || continue
+		grep -vFf <(printf %s "$names") "$file" || :
+		names+=$(grep -o '^CONFIG_[A-Z0-9_]*=' "$file")$'\n'
+	done
 }
 
 # checking_home RELEASE NAME: where that kernel is, or will be. Another configuration
 # makes another kernel.
 checking_home() {
-	echo "$CACHE/kernel/$1/$2.$(checking_config "$2" | cksum | cut -d ' ' -f 1)"
+	echo "$CACHE/kernel/$1/$2.$(checking_config "${1##*-}" "$2" | cksum | cut -d ' ' -f 1)"
 }
 
 # step LABEL COMMAND...: run it, its output to the log, with a sign of life. It ends, with
