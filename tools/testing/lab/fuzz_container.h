@@ -56,9 +56,6 @@ static void fuzz_vfio_extension(struct fuzz *f)
 		   number == VFIO_UNMAP_ALL ||
 		   (number == VFIO_NOIOMMU_IOMMU && f->takes_untranslated);
 
-	/* Test builds take devices without an IOMMU. */
-	if (number == VFIO_NOIOMMU_IOMMU)
-		want = f->is_mock;
 	/* No domain here enforces it; where there is none, all do. */
 	if (number == VFIO_DMA_CC_IOMMU)
 		want = view.space ? !view.has_domains : -ENODEV;
