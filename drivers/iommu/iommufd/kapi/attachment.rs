@@ -80,7 +80,7 @@ fn doorbells_of(dev: &OwnedDevice) -> Result<Option<u64>> {
     for region in dev.reserved_regions()? {
         place.learn(&region);
     }
-    Ok(place.start())
+    Ok(place.region().map(|region| region.first()))
 }
 
 /// The DMA of a group, without a PASID or with a certain one, on a domain of ours. Dropping this

@@ -46,10 +46,11 @@ impl SwMsi {
         };
     }
 
-    /// Where doorbells begin, if they get I/O addresses.
-    pub(super) fn start(&self) -> Option<u64> {
+    /// Where doorbells are mapped, if they get I/O addresses. Each stays in its domain as long as
+    /// that is there.
+    pub(crate) fn region(&self) -> Option<IovaRange> {
         match self {
-            Self::Software(range) => Some(range.first()),
+            Self::Software(range) => Some(*range),
             Self::None | Self::Hardware(_) => None,
         }
     }
@@ -88,10 +89,7 @@ impl SwMsi {
         &self,
         domain: Option<&'a Domain>,
     ) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-        let region = match self {
-            Self::Software(range) if TRANSLATED => Some(*range),
-            _ => None,
-        };
+        let region = self.region().filter(|_| TRANSLATED);
         // The core fills the region from its start.
         region.zip(domain).into_iter().flat_map(|(region, domain)| {
             (region.first()..=region.last())

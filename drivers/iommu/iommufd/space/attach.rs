@@ -299,7 +299,7 @@ impl IoPagetable {
         if !onto.is_allowed {
             return Err(EINVAL);
         }
-        match wanted {
+        let (hwpt, put) = match wanted {
             WantedHwpt::This(hwpt) => {
                 let slot = domains.slot_mut(hwpt)?;
                 if !regions.sw_msi.is_alike(slot.domain(), onto.before) {
@@ -307,10 +307,14 @@ impl IoPagetable {
                 }
                 let put = (onto.put)(slot.domain())?;
                 slot.groups += 1;
-                Ok((hwpt.clone(), put))
+                (hwpt.clone(), put)
             }
-            WantedHwpt::Any(id) => self.choose_domain(domains, dev, regions, *id, onto),
+            WantedHwpt::Any(id) => self.choose_domain(domains, dev, regions, *id, onto)?,
+        };
+        if let (Some(region), Ok(slot)) = (regions.sw_msi.region(), domains.slot_mut(&hwpt)) {
+            slot.doorbells = Some(region);
         }
+        Ok((hwpt, put))
     }
 
     /// A domain that userspace has made is never chosen.

@@ -77,6 +77,9 @@ impl<T> DerefMut for Watched<T> {
 pub(crate) struct Slot {
     pub(crate) hwpt: Arc<Hwpt>,
     pub(crate) groups: usize,
+    /// Where the doorbells of interrupts are that devices have, or have had, in it. Nobody takes
+    /// them out again.
+    pub(crate) doorbells: Option<IovaRange>,
 }
 
 impl Slot {
@@ -113,6 +116,7 @@ impl Domains {
         let translate = |slot: &Slot| {
             let aperture = slot.domain().aperture();
             aperture.is_some_and(|aperture| aperture.contains(&range))
+                && !slot.doorbells.is_some_and(|hole| hole.overlaps(&range))
         };
         self.list.iter().all(translate)
             && !self.reserved.iter().any(|(_, hole)| hole.overlaps(&range))
@@ -131,6 +135,9 @@ impl Domains {
         let mut holes = KVec::new();
         for (_, range) in Iterator::chain(self.reserved.iter(), reserved) {
             holes.push(*range, GFP_KERNEL)?;
+        }
+        for range in self.list.iter().filter_map(|slot| slot.doorbells) {
+            holes.push(range, GFP_KERNEL)?;
         }
         let mut ranges = KVec::new();
         let common = self.list.iter().try_fold(window, |common, slot| {
@@ -199,7 +206,11 @@ impl Domains {
     /// Adds a domain that `groups` are on. There is room: it was reserved before anything of the
     /// domain could not be undone.
     pub(crate) fn add(&mut self, hwpt: Arc<Hwpt>, groups: usize) {
-        let added = self.list.push_within_capacity(Slot { hwpt, groups });
+        let added = self.list.push_within_capacity(Slot {
+            hwpt,
+            groups,
+            doorbells: None,
+        });
         warn_on!(added.is_err());
         self.update_alignment();
     }

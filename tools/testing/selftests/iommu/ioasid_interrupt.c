@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "iommufd_calls.h"
 #include "ioasid_utils.h"
 
 /* When an interrupt is given up, and how long to wait for one that must not come. */
@@ -153,6 +154,37 @@ TEST_F(interrupt, after_many_moves)
 	}
 	EXPECT_INTERRUPT();
 	EXPECT_OK(ioasid_free(self->b.fd, ioasids[1]));
+}
+
+/*
+ * Where the IOMMU translates them, the address of an interrupt stays taken in a domain that the
+ * device has left: nothing is mapped over it.
+ */
+TEST_F(interrupt, leaves_its_address_taken)
+{
+	struct iommu_iova_range ranges[8];
+	int hwpt = hwpt_alloc(self->b.fd, self->b.id, self->b.ioasid, 0), n, i;
+
+	ASSERT_LT(0, hwpt);
+	ASSERT_EQ(hwpt, attach_pt(self->b.edu.fd, hwpt));
+	ASSERT_OK(set_interrupt(&self->b.edu, VFIO_PCI_MSI_IRQ_INDEX, -1));
+	ASSERT_OK(set_interrupt(&self->b.edu, VFIO_PCI_MSI_IRQ_INDEX, self->event));
+	EXPECT_INTERRUPT();
+	n = iova_ranges(self->b.fd, self->b.ioasid, ranges, ARRAY_SIZE(ranges));
+	ASSERT_LE(2, n);
+	ASSERT_OK(vfio_detach(self->b.edu.fd));
+	for (i = 0; i < n - 1; i++) {
+		uint64_t hole = ranges[i].last + 1;
+		int ret = ioasid_map(self->b.fd, self->b.ioasid, self->memory, hole, PAGE,
+				     IOASID_RW);
+
+		/* It is the device's, or nobody's any more; an IOMMU that has it says EEXIST. */
+		EXPECT_TRUE(!ret || ret == -EINVAL)
+			TH_LOG("%#llx: %d", (unsigned long long)hole, ret);
+		unmap_all(self->b.fd, self->b.ioasid);
+	}
+	ASSERT_EQ(hwpt, attach_pt(self->b.edu.fd, hwpt));
+	EXPECT_INTERRUPT();
 }
 
 TEST_HARNESS_MAIN
