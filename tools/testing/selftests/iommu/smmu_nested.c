@@ -646,7 +646,7 @@ struct crowd {
 	atomic_uint known, inside, forgotten, events;
 };
 
-/* The id of what the device is may be another's by now, which goes then, or is used. */
+/* An id may be another's by now, as others destroy by stale ones: that goes then, or is used. */
 static bool is_gone(int ret)
 {
 	return ret == -ENOENT || ret == -EBUSY;
@@ -735,7 +735,7 @@ static void *hear(void *data)
 		crowd->events += ret > 0;
 		close(file);
 		ret = destroy(fight->fd, queue);
-		fight_count(fight, "DESTROY of a vEVENTQ", ret, ret == -ENOENT);
+		fight_count(fight, "DESTROY of a vEVENTQ", ret, is_gone(ret));
 	}
 	return NULL;
 }
@@ -750,7 +750,7 @@ static void *make(void *data)
 		ret = smmu_nested_alloc(fight->fd, crowd->device, crowd->viommu, STE_BYPASS, 0);
 		fight_count(fight, "HWPT_ALLOC", ret, false);
 		ret = destroy(fight->fd, ret);
-		fight_count(fight, "DESTROY of an HWPT", ret, ret == -ENOENT);
+		fight_count(fight, "DESTROY of an HWPT", ret, is_gone(ret));
 		/* It is used. */
 		ret = destroy(fight->fd, crowd->viommu);
 		fight_count(fight, "DESTROY of a vIOMMU", ret == -EBUSY ? 0 : -EIO, false);
