@@ -331,6 +331,19 @@ static bool write_has_arrived(struct __test_metadata *_metadata, struct pair *p)
 	return *edu_reg32(&p->edu[B], EDU_REG_LIVENESS) == ~sent;
 }
 
+/* On a busy machine, a write may be over before the register is taken: so often that is tried. */
+#define TRIES 10
+
+/* Whether a write has arrived that was under way while the register was taken; it must not have. */
+static bool was_too_soon(struct __test_metadata *_metadata, struct pair *p, const char *taken_by)
+{
+	bool in_time = edu_dma_busy(&p->edu[A]), arrived = write_has_arrived(_metadata, p);
+
+	EXPECT_FALSE(in_time && arrived)
+		TH_LOG("after %s", taken_by);
+	return arrived && !in_time;
+}
+
 /* Each takes it from A, and then lets the process have it back. */
 static int by_memory_enable(struct pair *p)
 {
@@ -436,14 +449,22 @@ TEST_F(bars, taken_back)
 
 	ATTACH_A();
 	for (unsigned int i = 0; i < ARRAY_SIZE(ways); i++) {
+		unsigned int tries = 0;
+
 		ASSERT_OK(MAP_ALL());
 		begin_write(_metadata, p);
 		EXPECT_TRUE(write_has_arrived(_metadata, p));
 		begin_write(_metadata, p);
 		ASSERT_OK(ways[i].take(p))
 			TH_LOG("%s", ways[i].name);
-		EXPECT_FALSE(write_has_arrived(_metadata, p))
-			TH_LOG("after %s", ways[i].name);
+		while (was_too_soon(_metadata, p, ways[i].name) && ++tries < TRIES) {
+			EXPECT_EQ((int64_t)SIZE, UNMAP_ALL());
+			ASSERT_OK(MAP_ALL());
+			begin_write(_metadata, p);
+			ASSERT_OK(ways[i].take(p));
+		}
+		EXPECT_LT(tries, TRIES)
+			TH_LOG("before %s, each time", ways[i].name);
 		/* It stays so: the range is taken, and nothing is there. */
 		EXPECT_FALSE(PEER_AT(BAR_IOVA));
 		EXPECT_ERRNO(EEXIST, MAP_ALL());
@@ -458,11 +479,15 @@ TEST_F(bars, taken_back)
 	}
 }
 
-/* Another process maps it, for all that have the file, and ends, or becomes another program. */
-static void map_and_end(struct __test_metadata *_metadata, struct pair *p, int ioas, bool native,
+/*
+ * Another process maps it, for all that have the file, and ends, or becomes another program; true
+ * if a write came before that.
+ */
+static bool map_and_end(struct __test_metadata *_metadata, struct pair *p, int ioas, bool native,
 			bool exec)
 {
 	int ends[2], go[2];
+	bool too_soon;
 	pid_t child;
 	char byte;
 
@@ -489,7 +514,7 @@ static void map_and_end(struct __test_metadata *_metadata, struct pair *p, int i
 	ASSERT_EQ(0, read(ends[0], &byte, 1));
 	if (!exec)
 		ASSERT_EQ(child, waitpid(child, NULL, 0));
-	EXPECT_FALSE(write_has_arrived(_metadata, p));
+	too_soon = was_too_soon(_metadata, p, exec ? "exec" : "exit");
 	EXPECT_FALSE(PEER_AT(BAR_IOVA));
 	if (exec) {
 		ASSERT_OK(kill(child, SIGKILL));
@@ -499,6 +524,7 @@ static void map_and_end(struct __test_metadata *_metadata, struct pair *p, int i
 	close(ends[0]);
 	close(go[0]);
 	close(go[1]);
+	return too_soon;
 }
 
 TEST_F(bars, of_a_process_that_ends)
@@ -506,8 +532,14 @@ TEST_F(bars, of_a_process_that_ends)
 	struct pair *p = &self->pair;
 
 	ATTACH_A();
-	map_and_end(_metadata, p, self->ioas, variant->native, false);
-	map_and_end(_metadata, p, self->ioas, variant->native, true);
+	for (int exec = 0; exec < 2; exec++) {
+		unsigned int tries = 0;
+
+		while (map_and_end(_metadata, p, self->ioas, variant->native, exec) &&
+		       ++tries < TRIES)
+			;
+		EXPECT_LT(tries, TRIES);
+	}
 	ASSERT_OK(MAP_ALL());
 	EXPECT_TRUE(PEER_AT(BAR_IOVA));
 	/* A child has it as well, and what it does with that is its own affair. */
@@ -636,7 +668,8 @@ TEST_F(bars, while_others_wait)
 	wait_for_stop(_metadata, stopper);
 	begin_write(_metadata, p);
 	ASSERT_OK(by_memory_enable(p));
-	EXPECT_FALSE(write_has_arrived(_metadata, p));
+	was_too_soon(_metadata, p, "memory enable");
+	EXPECT_FALSE(PEER_AT(BAR_IOVA));
 	close(stopper);
 	pthread_join(thread, NULL);
 	EXPECT_OK(racing.ret);
