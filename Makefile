@@ -14,7 +14,7 @@ help:
 
 #: make demo       see a PCI device do DMA through an address space of this driver
 #:                 (40 s; the first time also the set-up); DEVICE=nvme: read a drive
-#: make check      everything CI runs (50 minutes); SUITE=name for one suite,
+#: make check      everything CI runs (an hour); SUITE=name for one suite,
 #:                 'tools/testing/check --list' names them; CHANGED=1 for those that what you
 #:                 changed can make fail; PROFILE=1 says what took how long; MATRIX=full
 #:                 adds what takes hours: more machines, more kernels, longer runs
