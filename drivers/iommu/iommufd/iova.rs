@@ -99,6 +99,14 @@ impl IovaRange {
         Self::new(self.first.max(other.first), self.last.min(other.last))
     }
 
+    /// The smallest range that has both.
+    pub(crate) fn hull(&self, other: &Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+
     /// Whether the range begins and ends on a multiple of `align`, a power of two.
     pub(crate) fn is_aligned(&self, align: u64) -> bool {
         let mask = align.wrapping_sub(1);
@@ -199,6 +207,18 @@ mod tests {
         ] {
             assert_eq!(a.intersection(&b), both);
             assert_eq!(b.intersection(&a), both);
+        }
+    }
+
+    #[test]
+    fn hull() {
+        for (a, b, both) in [
+            (range(0, 9), range(5, 19), range(0, 19)),
+            (range(0, 99), range(5, 19), range(0, 99)),
+            (range(9, 9), range(u64::MAX, u64::MAX), range(9, u64::MAX)),
+        ] {
+            assert_eq!(a.hull(&b), both);
+            assert_eq!(b.hull(&a), both);
         }
     }
 

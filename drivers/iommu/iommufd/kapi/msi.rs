@@ -46,11 +46,12 @@ impl SwMsi {
         };
     }
 
-    /// Where doorbells are mapped, if they get I/O addresses. Each stays in its domain as long as
-    /// that is there.
+    /// Where doorbells are mapped, of use or not. Each stays in its domain as long as that is
+    /// there.
     pub(crate) fn region(&self) -> Option<IovaRange> {
         match self {
             Self::Software(range) => Some(*range),
+            Self::Hardware(range) if TRANSLATED => Some(*range),
             Self::None | Self::Hardware(_) => None,
         }
     }
@@ -89,7 +90,10 @@ impl SwMsi {
         &self,
         domain: Option<&'a Domain>,
     ) -> impl Iterator<Item = (u64, u64)> + use<'a> {
-        let region = self.region().filter(|_| TRANSLATED);
+        let region = match self {
+            Self::Software(range) if TRANSLATED => Some(*range),
+            _ => None,
+        };
         // The core fills the region from its start.
         region.zip(domain).into_iter().flat_map(|(region, domain)| {
             (region.first()..=region.last())

@@ -312,7 +312,8 @@ impl IoPagetable {
             WantedHwpt::Any(id) => self.choose_domain(domains, dev, regions, *id, onto)?,
         };
         if let (Some(region), Ok(slot)) = (regions.sw_msi.region(), domains.slot_mut(&hwpt)) {
-            slot.doorbells = Some(region);
+            let before = slot.doorbells.as_ref();
+            slot.doorbells = Some(before.map_or(region, |before| before.hull(&region)));
         }
         Ok((hwpt, put))
     }
