@@ -10,6 +10,7 @@
 
 #include "container_calls.h"
 #include "late_file.h"
+#include "noiommu_calls.h"
 
 #define CONTEXTS "/sys/kernel/debug/iommufd/contexts"
 #define A_USER 4242
@@ -194,6 +195,7 @@ static int get_page_sizes(struct world *w)
 }
 
 static int get_ranges(struct world *w) { return iova_ranges(w->fd, w->space, NULL, 0); }
+static int get_address(struct world *w) { return ask_pa(w->fd, w->space, HANGING); }
 static int allow_ranges(struct world *w) { return allow_iovas(w->fd, w->space, NULL, 0); }
 static int get_device_info(struct world *w)
 {
@@ -317,6 +319,7 @@ ROW(take_charges) { take_charges, BOUND, UNKILLABLE, KILLABLE };
 ROW(set_page_sizes) { set_page_sizes, BOUND, KILLABLE, KILLABLE };
 ROW(get_page_sizes) { get_page_sizes, BOUND, GOES_ON, KILLABLE };
 ROW(get_ranges) { get_ranges, BOUND, GOES_ON, KILLABLE };
+ROW(get_address) { get_address, BOUND, GOES_ON, GOES_ON };
 ROW(allow_ranges) { allow_ranges, BOUND, KILLABLE, KILLABLE };
 ROW(get_container_info) { get_container_info, BOUND, GOES_ON, KILLABLE };
 ROW(check_container_snoop) { check_container_snoop, BOUND, GOES_ON, KILLABLE };
