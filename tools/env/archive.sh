@@ -28,9 +28,11 @@ mirror() {
 		awk '$1 == "Packages" && $2 == "Debian" && $3 == "Debian" { print $4; exit }'
 }
 
-# bootstrap DIR: a minimal tree of the release, with backports at hand.
+# bootstrap DIR [OPTION]...: a minimal tree of the release, with backports at hand. Options are
+# mmdebstrap's.
 bootstrap() {
-	local tmp=$1.new url tool mode=root
+	local dir=$1 tmp=$1.new url tool mode=root
+	shift
 	url=$(mirror)
 	tool=$(command -v mmdebstrap || echo "$CACHE/host/usr/bin/mmdebstrap")
 	[ "$(id -u)" -eq 0 ] || mode=unshare
@@ -41,7 +43,7 @@ bootstrap() {
 		--include=ca-certificates \
 		--aptopt='Acquire::Retries "5"' --aptopt='APT::Install-Recommends "false"' \
 		--aptopt='APT::Sandbox::User "root"' --dpkgopt=force-unsafe-io \
-		"$SUITE" - ${url:+"$url"} >"$tmp.tar"
+		"$@" "$SUITE" - ${url:+"$url"} >"$tmp.tar"
 	if [ "$(id -u)" -eq 0 ]; then
 		tar -C "$tmp" --numeric-owner -xpf "$tmp.tar"
 	else
@@ -54,5 +56,23 @@ bootstrap() {
 		sed -n "s/ $SUITE / $BACKPORTS /p" sources.list >sources.list.d/backports.list
 		sort -u -o sources.list.d/backports.list sources.list.d/backports.list
 	)
-	mv "$tmp" "$1"
+	mv "$tmp" "$dir"
+}
+
+# install_into TREE ARG...: what apt-get is told to install there. Nothing of it is started.
+install_into() {
+	# shellcheck disable=SC2016
+	"$TOP/tools/env/enter" sh -euc '
+		tree=$1
+		shift
+		mount -t proc proc "$tree/proc"
+		mount --rbind /dev "$tree/dev"
+		cp /etc/resolv.conf /etc/hosts "$tree/etc/"
+		printf "#!/bin/sh\nexit 101\n" >"$tree/usr/sbin/policy-rc.d"
+		chmod +x "$tree/usr/sbin/policy-rc.d"
+		chroot "$tree" apt-get update
+		chroot "$tree" apt-get install -y --no-install-recommends "$@"
+		chroot "$tree" apt-get clean
+		rm "$tree/usr/sbin/policy-rc.d"
+	' sh "$@"
 }
