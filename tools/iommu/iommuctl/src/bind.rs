@@ -5,6 +5,7 @@
 use crate::{
     in_use::Host,
     output,
+    persist,
     system::PciDevice, //
 };
 use anyhow::{
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Do it with the other devices of their groups, too.
     #[arg(long)]
     group: bool,
+    /// Do it at each boot, too (with unbind: no longer do it at each boot).
+    #[arg(long)]
+    persist: bool,
     /// Do it although a device is in use.
     #[arg(long)]
     force: bool,
@@ -45,6 +49,8 @@ struct Outcome {
     device: PciDevice,
     driver_before: Option<String>,
     node: Option<String>,
+    /// Is it given to vfio-pci at each boot?
+    persistent: bool,
     /// Devices of its group that a driver of the host still has.
     in_the_way: Vec<PciDevice>,
 }
@@ -159,6 +165,13 @@ pub(crate) fn bind(args: &Args, json: bool) -> Result<()> {
         load_driver()?;
         give_all(&others)?;
     }
+    if args.persist {
+        must_be_root()?;
+        for device in &devices {
+            persist::keep(device)
+                .with_context(|| format!("{} is bound, but until the next boot", device.address))?;
+        }
+    }
     report(devices, json)
 }
 
@@ -166,7 +179,7 @@ pub(crate) fn bind(args: &Args, json: bool) -> Result<()> {
 pub(crate) fn unbind(args: &Args, json: bool) -> Result<()> {
     let devices = chosen(args)?;
     let given: Vec<_> = devices.iter().filter(|device| device.is_vfios()).collect();
-    if !given.is_empty() {
+    if args.persist || !given.is_empty() {
         must_be_root()?;
     }
     for device in given.iter().filter(|_| !args.force) {
@@ -179,6 +192,9 @@ pub(crate) fn unbind(args: &Args, json: bool) -> Result<()> {
                 user.command
             );
         }
+    }
+    for device in devices.iter().filter(|_| args.persist) {
+        persist::forget(device)?;
     }
     for device in given {
         switch_driver(device, "")?;
@@ -199,6 +215,7 @@ fn report_one(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
     let siblings = if is_vfios { now.siblings() } else { Vec::new() };
     let outcome = Outcome {
         node: now.node(),
+        persistent: persist::is_kept(&now),
         in_the_way: siblings.into_iter().filter(PciDevice::is_hosts).collect(),
         driver_before: before.driver,
         device: now,
@@ -210,8 +227,13 @@ fn report_one(before: PciDevice, now: PciDevice, json: bool) -> Result<()> {
     if let Some(node) = &outcome.node {
         text += &format!(", as {node}");
     }
-    if is_vfios {
-        text += ", until the next boot";
+    match (is_vfios, outcome.persistent) {
+        (true, true) => text += ", also after a boot",
+        (true, false) => text += ", until the next boot",
+        (false, true) => {
+            text += "; vfio-pci's at the next boot: 'iommuctl unbind --persist' ends that"
+        }
+        (false, false) => {}
     }
     for sibling in &outcome.in_the_way {
         text += &format!(

@@ -19,6 +19,7 @@ mod map;
 mod names;
 mod output;
 mod parse;
+mod persist;
 mod picture;
 mod report;
 mod size;
