@@ -68,6 +68,10 @@ use crate::{
             Source, //
         },
         pins::Pins,
+        progress::{
+            Ongoing,
+            Progress, //
+        },
         usage::Usage, //
     }, //
 };
@@ -115,6 +119,7 @@ pub(crate) mod part;
 pub(crate) mod pin_pages;
 pub(crate) mod pinning;
 pub(crate) mod pins;
+pub(crate) mod progress;
 pub(crate) mod usage;
 
 /// As many areas are taken out of the tree before others get their turn.
@@ -141,6 +146,9 @@ pub(crate) struct IoPagetable {
     /// Inner lock, held for moments only, unless `domains` is held for writing.
     #[pin]
     space: Mutex<Space>,
+    /// The maps of much memory that are under way. Innermost lock, held for moments.
+    #[pin]
+    ongoing: Mutex<Ongoing>,
     /// Tells those who wait for it, under the inner lock, that an unmap has ended.
     #[pin]
     unmapped: CondVar,
@@ -178,6 +186,8 @@ pub(crate) struct Summary {
     pub(crate) held: Held,
     /// Whether there is a domain.
     pub(crate) has_domain: bool,
+    /// The maps of much memory that are under way.
+    pub(crate) ongoing: Ongoing,
     /// Who mapped last, or took over.
     pub(crate) mapper: Option<Arc<Payer>>,
 }
@@ -287,6 +297,7 @@ impl IoPagetable {
             pinners: Atomic::new(0),
             domains <- new_rwsem!(Domains::new(), c"iommufd_domains"),
             space <- new_mutex!(space, "iommufd_space"),
+            ongoing <- new_mutex!(Ongoing::default(), "iommufd_ongoing"),
             unmapped <- new_condvar!("iommufd_unmapped"),
         })
     }
@@ -314,6 +325,7 @@ impl IoPagetable {
                 space.pins.held()
             },
             has_domain: space.has_domain,
+            ongoing: *self.ongoing.lock(),
             mapper: space.payer.clone(),
         }
     }
@@ -421,14 +433,28 @@ impl IoPagetable {
         let pages = PageRange::of_bytes(start, range.len());
         if !are_whole_pages {
             let source = Source::new(file.cloned(), charge, pages, request.prot.write);
-            let memory = Memory::pinned(start, source.pin_new()?);
+            let memory = Memory::pinned(start, source.pin_new(Some(self.progress_of(range)))?);
             return mapped::enter_one(domains, range, room.hold(memory, request.prot));
         }
         let charge = charge.with(pages.count())?;
         let mut fill = Fill::new(domains, range, start, request.prot, charge);
         let pinning = Pinning::of_current(file.map(|file| &**file), request.prot.write);
-        pinning.pin_all(pages, |batch| fill.add(batch))?;
+        pinning.pin_all(
+            pages,
+            || Some(self.progress_of(range)),
+            |batch| fill.add(batch),
+        )?;
         fill.finish(room)
+    }
+
+    /// What notes how far `area` is.
+    #[inline]
+    fn progress_of(&self, area: IovaRange) -> Progress<'_> {
+        Progress {
+            ongoing: &self.ongoing,
+            ioasid: self.id,
+            area,
+        }
     }
 
     /// Maps the BAR that is there, which could not be pinned, for the reason `why`.

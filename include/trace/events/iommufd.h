@@ -8,8 +8,9 @@
 #include <linux/tracepoint.h>
 
 /*
- * Each event comes at the end of its call, but pin, which is within one; result is 0 or
- * a negative errno. Calls that fail on their arguments or ids do not get that far.
+ * Each event comes at the end of its call, but pin and progress, which are within one;
+ * result is 0 or a negative errno. Calls that fail on their arguments or ids do not get
+ * that far.
  */
 
 TRACE_EVENT(map,
@@ -84,6 +85,26 @@ TRACE_EVENT(pin,
 	TP_printk("ioasid=%u areas=%llu bytes=0x%llx duration_ns=%llu result=%d",
 		  __entry->ioasid, __entry->areas, __entry->bytes, __entry->duration_ns,
 		  __entry->result)
+);
+
+/* Within a map or pin, each time that 32 MiB more of an area are pinned. */
+TRACE_EVENT(progress,
+	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 done),
+	TP_ARGS(ioasid, iova, length, done),
+	TP_STRUCT__entry(
+		__field(u32, ioasid)
+		__field(u64, iova)
+		__field(u64, length)
+		__field(u64, done)
+	),
+	TP_fast_assign(
+		__entry->ioasid = ioasid;
+		__entry->iova = iova;
+		__entry->length = length;
+		__entry->done = done;
+	),
+	TP_printk("ioasid=%u iova=0x%llx length=0x%llx done=0x%llx",
+		  __entry->ioasid, __entry->iova, __entry->length, __entry->done)
 );
 
 DECLARE_EVENT_CLASS(iommufd_device,

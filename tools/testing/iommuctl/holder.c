@@ -7,9 +7,15 @@
  * the device read there. It says "ready" when it is, "done" after that.
  *
  * With --bar it tries to map the device's own BAR, by mainline's call, and ends.
+ *
+ * With --slow-map or --slow-attach, what it does takes until SIGUSR1: it maps memory of which
+ * a page does not come before. The device is attached before that, or after.
  */
 #include <err.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
 
 #include "edu.h"
 #include "ioasid.h"
@@ -72,6 +78,62 @@ static void say(const char *word)
 	fflush(stdout);
 }
 
+#define SLOW_SIZE (96 * MIB)
+#define SLOW_PAGE (80 * MIB)
+
+struct slow {
+	int uffd;
+	struct uffdio_range page;
+};
+
+static void *bring_page(void *arg)
+{
+	struct slow *slow = arg;
+	struct uffdio_zeropage zero = { .range = slow->page };
+	sigset_t signals;
+	int received;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGUSR1);
+	sigwait(&signals, &received);
+	check(ioctl(slow->uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0, "bring the page");
+	return NULL;
+}
+
+/* Memory of which one page comes when there is a SIGUSR1. */
+static char *slow_memory(struct slow *slow)
+{
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_api api = { .api = UFFD_API };
+	char *memory = mmap(NULL, SLOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+	pthread_t thread;
+
+	slow->uffd = check(syscall(SYS_userfaultfd, O_CLOEXEC), "userfaultfd");
+	slow->page = (struct uffdio_range){ (uintptr_t)memory + SLOW_PAGE, 4 * KIB };
+	reg.range = slow->page;
+	if (memory == MAP_FAILED || ioctl(slow->uffd, UFFDIO_API, &api) ||
+	    ioctl(slow->uffd, UFFDIO_REGISTER, &reg) ||
+	    pthread_create(&thread, NULL, bring_page, slow))
+		err(1, "memory that does not come");
+	return memory;
+}
+
+static int map_slowly(struct edu *edu, int fd, int ioasid, bool attach_first)
+{
+	struct slow slow;
+	char *memory = slow_memory(&slow);
+
+	if (attach_first)
+		attach_device(edu, fd, ioasid);
+	map(fd, ioasid, memory, DEVICE_IOVA, SLOW_SIZE, IOASID_RW);
+	if (!attach_first)
+		attach_device(edu, fd, ioasid);
+	say("ready");
+	pause();
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	bool device = argc < 2 || strcmp(argv[1], "--no-device");
@@ -91,6 +153,8 @@ int main(int argc, char **argv)
 	wide = check(ioasid_alloc(fd, 39), "alloc");
 	if (argc > 1 && !strcmp(argv[1], "--bar"))
 		return map_bar(&edu, fd, wide);
+	if (argc > 1 && !strncmp(argv[1], "--slow-", 7))
+		return map_slowly(&edu, fd, wide, !strcmp(argv[1], "--slow-map"));
 	if (device)
 		attach_device(&edu, fd, wide);
 	/* Neighbours, then one on its own. */

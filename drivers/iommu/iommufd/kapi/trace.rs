@@ -138,6 +138,14 @@ pub(crate) fn pin(ioasid: u32, all: PinnedAreas, work: impl FnOnce() -> Result) 
     result
 }
 
+/// Traces how much of a map is done.
+pub(crate) fn progress(ioasid: u32, iova: u64, length: u64, done: u64) {
+    if is_on!(__tracepoint_progress) {
+        // SAFETY: The event only reads its arguments.
+        unsafe { sys::rust_do_trace_progress(ioasid, iova, length, done) };
+    }
+}
+
 /// Defines a function that does something with a device and traces it.
 macro_rules! device_event {
     ($(#[$meta:meta])* $name:ident, $tracepoint:ident, $call:ident) => {

@@ -22,6 +22,7 @@ use crate::{
             self,
             Held, //
         },
+        progress::UnderWay,
         Summary, //
     }, //
 };
@@ -129,6 +130,7 @@ fn ioas(ioas: &Ioas, summary: &Summary, f: &mut dyn fmt::Write) -> fmt::Result {
         usage,
         held,
         has_domain,
+        ongoing,
         mapper,
     } = summary;
     let window = ioas.iopt.window();
@@ -155,6 +157,16 @@ fn ioas(ioas: &Ioas, summary: &Summary, f: &mut dyn fmt::Write) -> fmt::Result {
             ""
         },
     )?;
+    for UnderWay { area, done } in ongoing.iter() {
+        writeln!(
+            f,
+            "under-way:\tioasid {} {:#x}-{:#x} done {} kB",
+            ioas.id(),
+            area.first(),
+            area.last(),
+            done >> 10,
+        )?;
+    }
     match mapper.as_ref().filter(|_| usage.areas > 0) {
         None => Ok(()),
         Some(mapper) => writeln!(f, "mapper:\tioasid {} process {}", ioas.id(), mapper.tgid()),

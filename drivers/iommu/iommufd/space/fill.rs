@@ -88,7 +88,7 @@ impl IoPagetable {
             };
             drop(space);
             // Nobody shares it meanwhile, or takes it out: that takes `domains`.
-            let put = self.put(area, to_pin.pin()?);
+            let put = self.put(area, to_pin.pin(Some(self.progress_of(area)))?);
             warn_on!(put.is_err());
         }
     }

@@ -433,6 +433,7 @@ impl<'a> Fill<'a> {
     /// # Errors
     ///
     /// Those of [`Domain::map`]; `ENOMEM`.
+    #[inline(always)]
     pub(crate) fn add(&mut self, mut batch: Batch<'_>) -> Result {
         if self.runs.is_none() {
             self.runs = batch.next_run().map(Runs::new);

@@ -44,6 +44,7 @@ use crate::{
             Pinned,
             Source, //
         }, //
+        progress::Progress,
     }, //
 };
 use core::mem::{
@@ -139,9 +140,9 @@ impl ToPin {
     /// # Errors
     ///
     /// Those of [`Source::pin`] and [`Source::bar`].
-    pub(crate) fn pin(self) -> Result<Kept> {
+    pub(crate) fn pin(self, progress: Option<Progress<'_>>) -> Result<Kept> {
         let pinned = match self.part {
-            None => self.source.pin().map(Kept::Own),
+            None => self.source.pin(progress).map(Kept::Own),
             Some(mut part) => part.pin().map(|()| Kept::Part(part)),
         };
         pinned.or_else(|e| {
@@ -506,7 +507,7 @@ impl Mapping {
     pub(crate) fn pin(&mut self, area: IovaRange) -> Result {
         if let Some(to_pin) = self.to_pin(area) {
             // Nobody else has it, so that it is what it was.
-            drop(self.put(to_pin.pin()?));
+            drop(self.put(to_pin.pin(None)?));
         }
         Ok(())
     }

@@ -275,7 +275,7 @@ impl Shared {
         };
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let pages = PageRange::new(self.first_page + page, self.first_page + end);
-        let pinned = Source::new(self.file.clone(), charge, pages, self.writable).pin()?;
+        let pinned = Source::new(self.file.clone(), charge, pages, self.writable).pin(None)?;
         let piece = Piece {
             first: page,
             needs: 1,

@@ -18,9 +18,12 @@ use crate::{
         },
         task, //
     },
-    space::pages::{
-        PageRange,
-        Runs, //
+    space::{
+        pages::{
+            PageRange,
+            Runs, //
+        },
+        progress::Progress, //
     }, //
 };
 use kernel::{
@@ -152,14 +155,35 @@ impl<'a> Pinning<'a> {
     pub(crate) fn pin_all(
         mut self,
         pages: PageRange,
+        progress: impl FnOnce() -> Option<Progress<'a>>,
         mut take: impl FnMut(Batch<'_>) -> Result,
     ) -> Result {
         let npages = pages.count();
         self.prepare(npages)?;
-        let mut done = 0;
+        let batch = self.pin(pages.first() << PAGE_SHIFT, npages)?;
+        let done = batch.npages();
+        take(batch)?;
+        if done < npages {
+            return self.pin_rest(pages, done, progress(), &mut take);
+        }
+        Ok(())
+    }
+
+    // What is one batch has nothing to do with what this needs.
+    #[inline(never)]
+    fn pin_rest(
+        &mut self,
+        pages: PageRange,
+        mut done: u64,
+        progress: Option<Progress<'_>>,
+        take: &mut impl FnMut(Batch<'_>) -> Result,
+    ) -> Result {
+        let npages = pages.count();
+        let mut note = progress.map(Progress::begin);
         while done < npages {
-            if done > 0 {
-                task::resched_killable()?;
+            task::resched_killable()?;
+            if let Some(note) = &mut note {
+                note.reach(done);
             }
             let at = (pages.first() + done) << PAGE_SHIFT;
             let batch = self.pin(at, npages - done)?;
@@ -199,13 +223,13 @@ impl Source {
     /// # Errors
     ///
     /// Those of [`Charge::with`] and [`Pinning::pin_all`]; `ENOMEM`.
-    pub(crate) fn pin_new(&self) -> Result<Pinned> {
+    pub(crate) fn pin_new(&self, progress: Option<Progress<'_>>) -> Result<Pinned> {
         if self.file.is_none() {
             // Nobody can do anything about the limit of a process that is gone.
             self.charge.payer().check_alive()?;
         }
         let charge = self.charge.another().with(self.pages.count())?;
-        let runs = self.pin_for(Term::Long)?;
+        let runs = self.pin_for(Term::Long, progress)?;
         Ok(Pinned { runs, charge })
     }
 
@@ -214,8 +238,8 @@ impl Source {
     /// # Errors
     ///
     /// As there, but `EFAULT` if a file has become too short.
-    pub(crate) fn pin(&self) -> Result<Pinned> {
-        self.pin_new().map_err(gone)
+    pub(crate) fn pin(&self, progress: Option<Progress<'_>>) -> Result<Pinned> {
+        self.pin_new(progress).map_err(gone)
     }
 
     /// The BAR that the process has mapped there, which could not be pinned, for the reason `why`.
@@ -248,20 +272,24 @@ impl Source {
     ///
     /// As [`Self::pin`], but for those of the charge.
     pub(crate) fn pin_shortly(&self) -> Result<Runs> {
-        self.pin_for(Term::Short).map_err(gone)
+        self.pin_for(Term::Short, None).map_err(gone)
     }
 
-    fn pin_for(&self, term: Term) -> Result<Runs> {
+    fn pin_for(&self, term: Term, progress: Option<Progress<'_>>) -> Result<Runs> {
         let mut runs: Option<Runs> = None;
-        let pinned = Pinning::new(self, term).pin_all(self.pages, |mut batch| {
-            if runs.is_none() {
-                runs = batch.next_run().map(Runs::new);
-            }
-            match &mut runs {
-                Some(runs) => runs.extend(batch),
-                None => Ok(()),
-            }
-        });
+        let pinned = Pinning::new(self, term).pin_all(
+            self.pages,
+            || progress,
+            |mut batch| {
+                if runs.is_none() {
+                    runs = batch.next_run().map(Runs::new);
+                }
+                match &mut runs {
+                    Some(runs) => runs.extend(batch),
+                    None => Ok(()),
+                }
+            },
+        );
         pinned.and(runs.ok_or(EFAULT))
     }
 

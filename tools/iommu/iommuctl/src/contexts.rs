@@ -7,7 +7,8 @@ use crate::{
     parse::{
         self,
         Objects,
-        Space, //
+        Space,
+        UnderWay, //
     },
     system::{
         self,
@@ -55,10 +56,14 @@ impl Context {
         self.objects.spaces.iter().map(of).sum()
     }
 
-    /// What of all that is mapped waits for a device, if any of it does, in words.
-    pub(crate) fn note(&self) -> Option<String> {
-        let waits = self.objects.spaces.iter().any(|space| space.no_device);
-        waits.then(|| parse::not_pinned(self.total(Space::waiting_bytes)))
+    /// How far the maps of much memory are that are under way, and what of all that is mapped
+    /// waits for a device, in words.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let spaces = || self.objects.spaces.iter();
+        let waits = spaces().any(|space| space.no_device);
+        let waits = waits.then(|| parse::not_pinned(self.total(Space::waiting_bytes)));
+        let under_way = spaces().flat_map(|space| &space.under_way);
+        under_way.map(UnderWay::note).chain(waits).collect()
     }
 
     /// Whose memory is mapped, each once.

@@ -88,7 +88,7 @@ fn overview(found: &Contexts, before: &HashMap<String, u64>) -> String {
             mapped(context, before.get(&context.context).copied()),
             human(context.objects.held.pinned_bytes),
             human(context.objects.held.charged_bytes),
-            context.note().unwrap_or_default(),
+            context.notes().join("; "),
         ]);
     }
     table.to_string()

@@ -19,6 +19,30 @@ pub(crate) struct Area {
     pub(crate) runs: u64,
 }
 
+/// A map of much memory, or the pin of an area for the first device, that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct UnderWay {
+    #[serde(serialize_with = "size::as_hex")]
+    pub(crate) first: u64,
+    #[serde(serialize_with = "size::as_hex")]
+    pub(crate) last: u64,
+    /// How much of it is pinned by now.
+    pub(crate) done_bytes: u64,
+}
+
+impl UnderWay {
+    /// How far it is, in words.
+    pub(crate) fn note(&self) -> String {
+        let total = u128::from(self.last - self.first) + 1;
+        format!(
+            "mapping: {} of {} done ({} %)",
+            size::human(self.done_bytes.into()),
+            size::human(total),
+            u128::from(self.done_bytes) * 100 / total
+        )
+    }
+}
+
 /// An I/O address space.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Space {
@@ -36,6 +60,8 @@ pub(crate) struct Space {
     pub(crate) charged_bytes: u64,
     /// Who mapped last, or took over, and so whose memory it is: none if that has ended.
     pub(crate) mapper: Option<u32>,
+    /// What of much memory is under way.
+    pub(crate) under_way: Vec<UnderWay>,
     /// Absent where the driver does not show them to whoever asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) areas: Option<Vec<Area>>,
@@ -133,6 +159,7 @@ fn space(words: &[&str], page: u64) -> Option<Space> {
         pinned_bytes: after(words, "pinned")? * page,
         charged_bytes: after(words, "charged")? << 10,
         mapper: None,
+        under_way: Vec::new(),
         areas: None,
     })
 }
@@ -157,6 +184,20 @@ fn device(words: &[&str]) -> Option<Device> {
 fn mapper(words: &[&str]) -> Option<(u64, u32)> {
     let pid = u32::try_from(after(words, "process")?).ok()?;
     Some((after(words, "ioasid")?, pid)).filter(|_| pid != 0)
+}
+
+fn under_way(words: &[&str]) -> Option<(u64, UnderWay)> {
+    let ioasid = after(words, "ioasid")?;
+    let (first, last) = range(words.get(2)?)?;
+    let done_bytes = after(words, "done")? << 10;
+    Some((
+        ioasid,
+        UnderWay {
+            first,
+            last,
+            done_bytes,
+        },
+    ))
 }
 
 fn area(words: &[&str]) -> Option<(u64, Area)> {
@@ -186,6 +227,13 @@ impl Objects {
                 if let Some((ioasid, pid)) = mapper(words) {
                     if let Some(space) = self.space(ioasid) {
                         space.mapper = Some(pid);
+                    }
+                }
+            }
+            "under-way" => {
+                if let Some((ioasid, under_way)) = under_way(words) {
+                    if let Some(space) = self.space(ioasid) {
+                        space.under_way.push(under_way);
                     }
                 }
             }
@@ -257,6 +305,8 @@ mod tests {
         device:\t5 0000:00:07.0 group none ioasid 3\n\
         ioasid:\t2 window 0x0-0xffffffffffffffff areas 2 mapped 8 kB pinned 2 pages charged 4 kB\n\
         mapper:\tioasid 2 process 197\n\
+        under-way:\tioasid 2 0x100000000-0x13fffffff done 327680 kB\n\
+        under-way:\tioasid 4 0x0-0xfff done 4 kB\n\
         ioasid:\t3 window 0x1000-0x1fff enforce-snoop areas 0 mapped 0 kB pinned 0 pages charged 0 kB\n\
         mapper:\tioasid 3 process 0\n\
         mapper:\tioasid 4 process 198\n\
@@ -284,6 +334,15 @@ mod tests {
         assert!(!objects.spaces[0].enforce_snoop && objects.spaces[1].enforce_snoop);
         assert_eq!(objects.spaces[0].mapper, Some(197));
         assert_eq!(objects.spaces[1].mapper, None);
+        let [under_way] = objects.spaces[0].under_way.as_slice() else {
+            panic!("{:?}", objects.spaces[0]);
+        };
+        assert_eq!(
+            (under_way.first, under_way.done_bytes),
+            (4 << 30, 320 << 20)
+        );
+        assert_eq!(under_way.note(), "mapping: 320 MiB of 1 GiB done (31 %)");
+        assert_eq!(objects.spaces[1].under_way, []);
         assert_eq!(objects.held.pinned_bytes, 4096);
         assert_eq!(objects.held.charged_bytes, 4096);
         let areas = objects.spaces[0].areas.as_ref().unwrap();

@@ -8,7 +8,9 @@ use crate::{
         now,
         Pace, //
     },
-    output, size,
+    output,
+    parse::UnderWay,
+    size,
     system::Process,
     trace::{
         Call,
@@ -80,6 +82,33 @@ struct Look {
     /// How many calls were too fast to be seen one by one.
     lost: u64,
     processes: Vec<Row>,
+    under_way: Vec<Long>,
+}
+
+/// A call that takes long, and is not over.
+#[derive(Debug, Serialize)]
+struct Long {
+    context: String,
+    process: Process,
+    ioasid: u32,
+    #[serde(flatten)]
+    under_way: UnderWay,
+}
+
+fn long(found: &Contexts) -> Vec<Long> {
+    let spaces = found.contexts.iter().flat_map(|context| {
+        let spaces = context.objects.spaces.iter();
+        spaces.map(move |space| (context, space))
+    });
+    let calls = spaces.flat_map(|(context, space)| {
+        space.under_way.iter().map(|under_way| Long {
+            context: context.context.clone(),
+            process: context.user.clone(),
+            ioasid: space.ioasid,
+            under_way: under_way.clone(),
+        })
+    });
+    calls.collect()
 }
 
 fn rows(calls: &[Call], found: &Contexts) -> Vec<Row> {
@@ -147,10 +176,17 @@ fn draw(look: &Look) -> String {
     if look.lost > 0 {
         text += &format!(", and {} events that were too many", look.lost);
     }
+    text += "\n";
     if look.processes.is_empty() {
-        return text + "\nNothing was mapped or unmapped.\n ";
+        text += "Nothing was mapped or unmapped.";
+    } else {
+        text += &table.to_string();
     }
-    format!("{text}\n{table}\n ")
+    for long in &look.under_way {
+        let (process, what) = (long.process.title(), long.under_way.note());
+        text += &format!("\nContext {}, {process}: {what}", long.context);
+    }
+    text + "\n "
 }
 
 /// Sleeps, unless it is time to end.
@@ -182,12 +218,14 @@ pub(crate) fn run(pace: &Pace, json: bool) -> Result<()> {
         let (calls, lost) = live.read()?;
         let seconds = since.elapsed().as_secs_f64();
         since = Instant::now();
+        let found = Contexts::read()?;
         let look = Look {
             look,
             time: now(),
             seconds,
             lost,
-            processes: rows(&calls, &Contexts::read()?),
+            processes: rows(&calls, &found),
+            under_way: long(&found),
         };
         if json {
             output::json_line(&look)?;
