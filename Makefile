@@ -7,7 +7,7 @@ opt = $(if $($(1)),--$(2) '$($(1))')
 flag = $(if $($(1)),--$(2))
 target_options = $(call opt,ARCH,arch) $(call opt,KERNEL,kernel)
 
-.PHONY: help setup modules programs iommuctl deb demo check fuzz bench lint htmldocs install uninstall clean clean-cache
+.PHONY: help setup modules programs iommuctl deb demo check fuzz bench lint htmldocs screens install uninstall clean clean-cache
 
 help:
 	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,7 @@ help:
 #: make lint       formatting, clippy, checkpatch, SPDX, layering, documentation, ...
 #:                 (1 minute)
 #: make htmldocs   Documentation/ as HTML, in build/htmldocs (10 s)
+#: make screens    take the manual's pictures of iommuctl anew (1 minute)
 #: make setup      the sandbox, the toolchain and the kernel that all of the above use,
 #:                 once (10 minutes, 6 GB, outside the checkout); they run it by themselves
 #:                 ARCH=arm64, KERNEL=<release>, UPDATE=1 for the newest kernel,
@@ -70,6 +71,9 @@ lint:
 
 htmldocs:
 	@Documentation/build
+
+screens:
+	@tools/testing/suites/iommuctl --screens
 
 install uninstall:
 	@INSTALL_MOD_PATH='$(INSTALL_MOD_PATH)' tools/install $@ $(KERNEL)
