@@ -80,6 +80,9 @@ static void fuzz_fault(struct fuzz *f)
 
 	if (!device || (pasid && !device->pasids[pasid]))
 		return;
+	/* Without PASIDs, it may be attached by one, but cannot name it. */
+	if (pasid && !(device->flags & MOCK_FLAGS_DEVICE_PASID))
+		return;
 	queue = queue_of(context, device, pasid);
 	foreseen(f, "TRIGGER_IOPF", fault(f->fds[c], device->id, pasid, 1), 0);
 	if (queue && context->files[queue])

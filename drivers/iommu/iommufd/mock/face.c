@@ -166,6 +166,10 @@ void iommufd_mock_fault(struct device *dev, const struct iommu_fault_page_reques
 		.fault = { .type = IOMMU_FAULT_PAGE_REQ, .prm = *request },
 	};
 
+	/* A device without PASIDs has none to name, though a group may be attached by one. */
+	if (request->flags & IOMMU_FAULT_PAGE_REQUEST_PASID_VALID &&
+	    request->pasid != IOMMU_NO_PASID && !dev->iommu->max_pasids)
+		return;
 	/* What comes of it the device is told. */
 	iommu_report_device_fault(dev, &fault);
 }
