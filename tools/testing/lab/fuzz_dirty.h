@@ -176,13 +176,15 @@ static void fuzz_get_dirty(struct fuzz *f)
 	unsigned int c = pick_context_of_device(f);
 	struct iommu_hwpt_get_dirty_bitmap arg = pick_bitmap_arg(f, c);
 	struct request r = REQUEST(c, IOMMU_HWPT_GET_DIRTY_BITMAP, arg, sizeof(arg));
+	const uint64_t end = (uintptr_t)MEMORY_END;
 	struct space *space;
 	struct hwpt *hwpt;
 
 	r.is_silent = true;
 	request_prepare(f, &r);
 	/* It is to stay in the last page of the memory, or not to be there at all. */
-	if (bitmap_bytes(&arg) > PAGE || arg.data + PAGE < (uintptr_t)MEMORY_END)
+	if (bitmap_bytes(&arg) > PAGE || arg.data + PAGE < end ||
+	    (arg.data < end && arg.data + bitmap_bytes(&arg) > end))
 		return;
 	memset(f->memory + LIST_AT * PAGE, 0, PAGE);
 	if (!request_made(f, &r, request_outcome(&r, foresee_bitmap(f, c, &arg))))
