@@ -162,13 +162,19 @@ u32 iommufd_mock_answers(struct device *dev, u32 code)
 
 void iommufd_mock_fault(struct device *dev, const struct iommu_fault_page_request *request)
 {
+	struct mock_device *mock = dev_get_platdata(dev);
 	struct iopf_fault fault = {
 		.fault = { .type = IOMMU_FAULT_PAGE_REQ, .prm = *request },
 	};
 
-	/* A device without PASIDs has none to name, though a group may be attached by one. */
+	/*
+	 * A device without PASIDs is not told when its group is attached by one: it has page
+	 * requests only if they were wanted of it otherwise, as by a nested domain, whose guest
+	 * has PASIDs of its own.
+	 */
 	if (request->flags & IOMMU_FAULT_PAGE_REQUEST_PASID_VALID &&
-	    request->pasid != IOMMU_NO_PASID && !dev->iommu->max_pasids)
+	    request->pasid != IOMMU_NO_PASID && !dev->iommu->max_pasids &&
+	    !READ_ONCE(mock->faulting))
 		return;
 	/* What comes of it the device is told. */
 	iommu_report_device_fault(dev, &fault);
