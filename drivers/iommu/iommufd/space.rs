@@ -454,6 +454,7 @@ impl IoPagetable {
             ongoing: &self.ongoing,
             ioasid: self.id,
             area,
+            before: 0,
         }
     }
 

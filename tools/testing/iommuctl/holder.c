@@ -9,7 +9,8 @@
  * With --bar it tries to map the device's own BAR, by mainline's call, and ends.
  *
  * With --slow-map or --slow-attach, what it does takes until SIGUSR1: it maps memory of which
- * a page does not come before. The device is attached before that, or after.
+ * a page does not come before. The device is attached before that, or after. With --slow-copy or
+ * --slow-attach-copy, it is a copy of what was mapped without a device.
  */
 #include <err.h>
 #include <linux/userfaultfd.h>
@@ -119,14 +120,36 @@ static char *slow_memory(struct slow *slow)
 	return memory;
 }
 
-static int map_slowly(struct edu *edu, int fd, int ioasid, bool attach_first)
+static void copy(int fd, int from, uint64_t at, int to, uint64_t iova, uint64_t size)
 {
+	struct iommu_ioas_copy copy = {
+		.size = sizeof(copy),
+		.flags = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE |
+			 IOMMU_IOAS_MAP_FIXED_IOVA,
+		.dst_ioas_id = to,
+		.src_ioas_id = from,
+		.length = size,
+		.dst_iova = iova,
+		.src_iova = at,
+	};
+
+	check(ioctl(fd, IOMMU_IOAS_COPY, &copy) ? -errno : 0, "copy");
+}
+
+static int map_slowly(struct edu *edu, int fd, int window, int ioasid, const char *how)
+{
+	bool attach_first = !strstr(how, "attach");
 	struct slow slow;
 	char *memory = slow_memory(&slow);
 
 	if (attach_first)
 		attach_device(edu, fd, ioasid);
-	map(fd, ioasid, memory, DEVICE_IOVA, SLOW_SIZE, IOASID_RW);
+	if (strstr(how, "copy")) {
+		map(fd, window, memory, WINDOW, SLOW_SIZE, IOASID_RW);
+		copy(fd, window, WINDOW, ioasid, DEVICE_IOVA, SLOW_SIZE);
+	} else {
+		map(fd, ioasid, memory, DEVICE_IOVA, SLOW_SIZE, IOASID_RW);
+	}
 	if (!attach_first)
 		attach_device(edu, fd, ioasid);
 	say("ready");
@@ -154,7 +177,7 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "--bar"))
 		return map_bar(&edu, fd, wide);
 	if (argc > 1 && !strncmp(argv[1], "--slow-", 7))
-		return map_slowly(&edu, fd, wide, !strcmp(argv[1], "--slow-map"));
+		return map_slowly(&edu, fd, window, wide, argv[1]);
 	if (device)
 		attach_device(&edu, fd, wide);
 	/* Neighbours, then one on its own. */

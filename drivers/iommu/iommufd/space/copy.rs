@@ -160,7 +160,8 @@ impl IoPagetable {
             return Ok(());
         }
         for copy in copied {
-            copy.mapping.pin(copy.area)?;
+            copy.mapping
+                .pin(copy.area, Some(self.progress_of(copy.area)))?;
         }
         Ok(())
     }

@@ -143,7 +143,7 @@ impl ToPin {
     pub(crate) fn pin(self, progress: Option<Progress<'_>>) -> Result<Kept> {
         let pinned = match self.part {
             None => self.source.pin(progress).map(Kept::Own),
-            Some(mut part) => part.pin().map(|()| Kept::Part(part)),
+            Some(mut part) => part.pin(progress).map(|()| Kept::Part(part)),
         };
         pinned.or_else(|e| {
             let bar = self.source.bar(e)?;
@@ -504,10 +504,10 @@ impl Mapping {
     /// # Errors
     ///
     /// Those of [`Source::pin`].
-    pub(crate) fn pin(&mut self, area: IovaRange) -> Result {
+    pub(crate) fn pin(&mut self, area: IovaRange, progress: Option<Progress<'_>>) -> Result {
         if let Some(to_pin) = self.to_pin(area) {
             // Nobody else has it, so that it is what it was.
-            drop(self.put(to_pin.pin(None)?));
+            drop(self.put(to_pin.pin(progress)?));
         }
         Ok(())
     }

@@ -27,7 +27,8 @@ use crate::{
             Held,
             Pinned,
             Source, //
-        }, //
+        },
+        progress::Progress, //
     }, //
 };
 use core::mem::{
@@ -242,7 +243,7 @@ impl Shared {
     /// # Errors
     ///
     /// Those of [`Source::pin`]; `EINTR`. Nothing has changed then.
-    fn need(&self, pages: PageRange) -> Result {
+    fn need(&self, pages: PageRange, progress: Option<Progress<'_>>) -> Result {
         let _alone = self.pinning.write_killable()?;
         let (first, last) = (pages.first(), pages.last());
         for page in [first, last + 1] {
@@ -251,7 +252,8 @@ impl Shared {
         }
         let mut next = first;
         while next <= last {
-            match self.need_next(next, last) {
+            let progress = progress.map(|progress| progress.behind(next - first));
+            match self.need_next(next, last, progress) {
                 Ok(end) => next = end + 1,
                 Err(e) => {
                     if let Some(done) = next.checked_sub(1).filter(|done| *done >= first) {
@@ -266,7 +268,7 @@ impl Shared {
 
     /// Sees to it that some pages from `page` on, up to `last` at most, are pinned, and needed once
     /// more. Returns the last of them.
-    fn need_next(&self, page: u64, last: u64) -> Result<u64> {
+    fn need_next(&self, page: u64, last: u64, progress: Option<Progress<'_>>) -> Result<u64> {
         task::resched_killable()?;
         let found = self.pieces.lock().need_next(page, last);
         let (end, charge) = match found {
@@ -275,7 +277,8 @@ impl Shared {
         };
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let pages = PageRange::new(self.first_page + page, self.first_page + end);
-        let pinned = Source::new(self.file.clone(), charge, pages, self.writable).pin(None)?;
+        let source = Source::new(self.file.clone(), charge, pages, self.writable);
+        let pinned = source.pin(progress)?;
         let piece = Piece {
             first: page,
             needs: 1,
@@ -396,9 +399,9 @@ impl Part {
     /// # Errors
     ///
     /// Those of [`Source::pin`]; `EINTR`. It is as it was then.
-    pub(crate) fn pin(&mut self) -> Result {
+    pub(crate) fn pin(&mut self, progress: Option<Progress<'_>>) -> Result {
         if !self.is_pinned {
-            self.memory.need(self.pages())?;
+            self.memory.need(self.pages(), progress)?;
             self.is_pinned = true;
         }
         Ok(())

@@ -231,7 +231,7 @@ impl IoPagetable {
             new.push(pin, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         }
         for pin in new.iter_mut() {
-            pin.part.pin()?;
+            pin.part.pin(None)?;
         }
         Ok(NewPins(new))
     }

@@ -59,6 +59,8 @@ pub(crate) struct Progress<'a> {
     pub(crate) ongoing: &'a Mutex<Ongoing>,
     pub(crate) ioasid: u32,
     pub(crate) area: IovaRange,
+    /// So many pages of it come before what is pinned in one go.
+    pub(crate) before: u64,
 }
 
 /// A note of how far it has come. Dropping it removes it.
@@ -70,6 +72,14 @@ pub(crate) struct Note<'a> {
 }
 
 impl<'a> Progress<'a> {
+    /// The same of what comes behind the first `npages`, which are there.
+    pub(super) fn behind(self, npages: u64) -> Self {
+        Self {
+            before: npages,
+            ..self
+        }
+    }
+
     /// Begins.
     pub(super) fn begin(self) -> Note<'a> {
         Note {
@@ -95,8 +105,9 @@ impl Note<'_> {
             ongoing,
             ioasid,
             area,
+            before,
         } = self.of;
-        let done = npages << PAGE_SHIFT;
+        let done = before.saturating_add(npages) << PAGE_SHIFT;
         self.next = npages.saturating_add(CHUNK);
         self.place = ongoing.lock().note(self.place, UnderWay { area, done });
         trace::progress(ioasid, area.first(), area.len(), done);
