@@ -105,11 +105,12 @@ fn check_bind(device: &PciDevice, host: Option<&Host>) -> Result<()> {
     if device.is_bridge() {
         bail!("{address} is a bridge: bind the devices behind it instead");
     }
-    if device.group.is_none() {
-        bail!("{address} is not behind an IOMMU: 'iommuctl doctor' says why");
-    }
+    // An IOMMU is mostly behind none itself.
     if let Some(what) = host.and_then(|host| host.use_of(device)) {
         bail!("{address} is in use: {what}. Give it up first, or say --force");
+    }
+    if device.group.is_none() {
+        bail!("{address} is not behind an IOMMU: 'iommuctl doctor' says why");
     }
     Ok(())
 }

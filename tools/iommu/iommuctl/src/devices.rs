@@ -33,12 +33,12 @@ fn in_the_way(device: &PciDevice, host: &Host) -> Vec<String> {
     if device.is_bridge() {
         return vec!["it is a bridge".to_owned()];
     }
-    if device.group.is_none() {
-        return vec!["it is behind no IOMMU".to_owned()];
-    }
     let mut reasons = Vec::new();
     if !device.is_vfios() {
         reasons.extend(host.use_of(device));
+    }
+    if device.group.is_none() {
+        reasons.push("it is behind no IOMMU".to_owned());
     }
     let siblings = device.siblings();
     reasons.extend(
