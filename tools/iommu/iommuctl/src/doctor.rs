@@ -175,6 +175,22 @@ pub(crate) fn run(args: &Args, json: bool) -> Result<ExitCode> {
     if args.migration {
         findings.extend(migration::check());
     }
+    tell(findings, json)
+}
+
+/// `iommuctl migrate-check`: what `doctor --migration` adds, of which all has to be well here.
+pub(crate) fn migrate_check(json: bool) -> Result<ExitCode> {
+    let mut findings = migration::check();
+    for finding in &mut findings {
+        if finding.status == Status::Note {
+            finding.status = Status::Problem;
+        }
+    }
+    tell(findings, json)
+}
+
+/// Prints it; the exit status says whether there is a problem.
+fn tell(findings: Vec<Finding>, json: bool) -> Result<ExitCode> {
     let problems = findings
         .iter()
         .filter(|finding| finding.status == Status::Problem)

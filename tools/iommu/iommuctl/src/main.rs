@@ -54,6 +54,9 @@ struct Cli {
 enum Command {
     /// Say what is wrong, and what to do about it; exit status 1 if something is.
     Doctor(doctor::Args),
+    /// Say whether a guest with devices can be moved to another machine while it runs; exit status
+    /// 1 if not.
+    MigrateCheck,
     /// List the PCI devices by group: what they are, and what keeps each from being given away.
     Devices,
     /// List all contexts: who opened /dev/iommu, with how much mapped.
@@ -82,6 +85,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let json = cli.json;
     match &cli.command {
         Command::Doctor(args) => return doctor::run(args, json),
+        Command::MigrateCheck => return doctor::migrate_check(json),
         Command::Devices => devices::run(json)?,
         Command::List => list::list(json)?,
         Command::Show(args) => list::show(args, json)?,
