@@ -35,10 +35,13 @@
 #![deny(unsafe_code)]
 
 use crate::{
-    kapi::node::{
-        Identity,
-        Node,
-        NodeFile, //
+    kapi::{
+        node::{
+            Identity,
+            Node,
+            NodeFile, //
+        },
+        worker::Workers, //
     },
     objects::{
         context::Context,
@@ -108,6 +111,7 @@ struct Iommufd {
     #[pin]
     refused_bars: debugfs::File<()>,
     dir: debugfs::Dir,
+    _workers: Workers,
     /// Last, for it goes when nobody is there any more.
     #[cfg(IOMMUFD_MOCK)]
     _mock: mock::Mock,
@@ -120,6 +124,7 @@ impl kernel::InPlaceModule for Iommufd {
         try_pin_init!(Self {
             #[cfg(IOMMUFD_MOCK)]
             _mock: mock::Mock::new()?,
+            _workers: Workers::new()?,
             contexts <- dir.read_callback_file(c"contexts", registry.clone()?, &show::contexts),
             refused_bars <- dir.read_callback_file(c"refused_bars", (), &show::refused_bars),
             node <- Node::register(c"iommu", 0o660, MINOR, registry?),

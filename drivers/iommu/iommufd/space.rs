@@ -98,6 +98,7 @@ use kernel::{
 };
 
 pub(crate) mod address;
+pub(crate) mod ahead;
 pub(crate) mod areas;
 pub(crate) mod attach;
 pub(crate) mod charges;
@@ -438,8 +439,9 @@ impl IoPagetable {
         }
         let charge = charge.with(pages.count())?;
         let mut fill = Fill::new(domains, range, start, request.prot, charge);
-        let pinning = Pinning::of_current(file.map(|file| &**file), request.prot.write);
-        pinning.pin_all(
+        Pinning::pin_all_of_current(
+            file,
+            request.prot.write,
             pages,
             || Some(self.progress_of(range)),
             |batch| fill.add(batch),

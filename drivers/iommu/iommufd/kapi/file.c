@@ -124,6 +124,16 @@ int iommufd_fill_file(struct file *file, unsigned long first, unsigned long npag
 	return ret;
 }
 
+unsigned long iommufd_file_pages(struct file *file)
+{
+	return READ_ONCE(file->f_mapping->nrpages);
+}
+
+bool iommufd_has_huge_pages(struct file *file)
+{
+	return is_file_hugepages(file);
+}
+
 /* What fallocate() has made is cleared by the first who uses it. */
 static noinline unsigned long clear_if_needed(struct folio *folio)
 {

@@ -242,6 +242,11 @@ void iommufd_add_pinned_vm(struct mm_struct *mm, long npages)
 	atomic64_add(npages, &mm->pinned_vm);
 }
 
+unsigned long iommufd_fault_count(void)
+{
+	return current->min_flt + current->maj_flt;
+}
+
 bool iommufd_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);

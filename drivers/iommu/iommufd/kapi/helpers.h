@@ -3,7 +3,7 @@
  * Inline functions and macros of the kernel, made callable from Rust: each is one
  * call or one kind of access, or an optional operation that may not be there. What asks
  * for more is in files of its own: leaf.c, file.c, bar.c, params.c, pins.c,
- * unpin.c, dirty.c, noiommu.c.
+ * unpin.c, dirty.c, noiommu.c, memory.c, worker.c.
  */
 #ifndef IOMMUFD_HELPERS_H
 #define IOMMUFD_HELPERS_H
@@ -28,6 +28,7 @@ struct phys_vec;
 struct scatterlist;
 struct task_struct;
 struct user_struct;
+struct iommufd_worker;
 
 /* Each word is read once; -EFAULT if some of it cannot be. */
 int iommufd_get_user_words(u64 *to, const u64 __user *from, size_t words);
@@ -60,6 +61,8 @@ void iommufd_sg_set(struct scatterlist *sg, unsigned long pfn, unsigned int len)
  * in how long this takes.
  */
 bool iommufd_maps_single_pages(unsigned long addr);
+/* The same of any entry, or of a table. */
+bool iommufd_maps_something(unsigned long addr);
 
 /*
  * The order of the block of pages, all of one folio, that a single entry of the current
@@ -91,6 +94,10 @@ void iommufd_end_writes(struct file *file);
  * other files than those of shmem. May sleep.
  */
 int iommufd_fill_file(struct file *file, unsigned long first, unsigned long npages);
+/* How many pages of memory the file has at this moment. */
+unsigned long iommufd_file_pages(struct file *file);
+/* Whether its pages are from a pool of huge ones. */
+bool iommufd_has_huge_pages(struct file *file);
 /*
  * How many pages there are in @folio of a memory file, on which the caller has a pin. They
  * hold nothing but what was written to them. May sleep.
@@ -153,6 +160,9 @@ void iommufd_set_bits(struct page *page, unsigned int first, unsigned int count)
 bool iommufd_unsafe_interrupts_are_allowed(void);
 /* The parameter map_device_memory, likewise. */
 bool iommufd_maps_device_memory(void);
+/* And those about threads that help with large maps. */
+unsigned int iommufd_fill_threads(void);
+bool iommufd_fill_always(void);
 bool iommufd_has_interrupts(struct device *dev);
 bool iommufd_has_domain_flags(struct device *dev);
 bool iommufd_can_nest(struct device *dev);
@@ -197,6 +207,37 @@ int iommufd_lock_vm(struct mm_struct *mm, struct task_struct *process, unsigned 
 long iommufd_pin_remote(struct mm_struct *mm, unsigned long addr, unsigned long npages,
 			unsigned int flags, struct page **pages);
 void iommufd_add_pinned_vm(struct mm_struct *mm, long npages);
+/*
+ * Looks for memory at @addr in @mm, or if that is NULL, in the current process's, that comes
+ * by itself when it is used: nothing that userspace has to be asked for. How far it goes from
+ * there, and the size of its pages if these are from a pool, else that of a page. 0, or
+ * -EFAULT if there is none, or -EINTR for a fatal signal.
+ */
+int iommufd_find_memory(struct mm_struct *mm, unsigned long addr, unsigned long *len,
+			unsigned long *page_size);
+/* How many page faults of the current thread brought memory, by now. */
+unsigned long iommufd_fault_count(void);
+
+/*
+ * How many processors the current thread may run on, of those that are near the memory that
+ * it gets by default; 1 if workers are not to take any, 0 if it cannot have workers.
+ */
+unsigned int iommufd_worker_cpus(void);
+/*
+ * Has a thread of the current process call @work with @data, once, unless it is killed
+ * before; NULL if there is none to be had. The thread never comes to userspace, stays on
+ * processors near those of the caller, and ends after @work.
+ */
+struct iommufd_worker *iommufd_start_worker(void (*work)(void *data), void *data);
+/*
+ * Waits until the thread has left @work, if it has begun: if not, it never will. The thread
+ * itself may be there for longer, if the process is stopped or frozen, and then keeps the
+ * module. Gives up @worker.
+ */
+void iommufd_end_worker(struct iommufd_worker *worker);
+/* What workers need of the module: before the first, and when no one can start any. */
+int iommufd_init_workers(void);
+void iommufd_exit_workers(void);
 
 bool iommufd_fatal_signal_pending(void);
 void iommufd_cond_resched(void);

@@ -56,9 +56,8 @@ static bool find_leaf(unsigned long addr, bool write, struct leaf *leaf)
 	return true;
 }
 
-bool iommufd_maps_single_pages(unsigned long addr)
+static bool find_leaf_of_user(unsigned long addr, struct leaf *leaf)
 {
-	struct leaf leaf = {};
 	unsigned long flags;
 	bool found;
 
@@ -66,9 +65,23 @@ bool iommufd_maps_single_pages(unsigned long addr)
 	if (untagged_addr(addr) >= TASK_SIZE_MAX)
 		return false;
 	local_irq_save(flags);
-	found = find_leaf(addr, false, &leaf);
+	found = find_leaf(addr, false, leaf);
 	local_irq_restore(flags);
-	return found && !leaf.order;
+	return found;
+}
+
+bool iommufd_maps_single_pages(unsigned long addr)
+{
+	struct leaf leaf = {};
+
+	return find_leaf_of_user(addr, &leaf) && !leaf.order;
+}
+
+bool iommufd_maps_something(unsigned long addr)
+{
+	struct leaf leaf = {};
+
+	return find_leaf_of_user(addr, &leaf);
 }
 
 unsigned int iommufd_leaf_order(unsigned long addr, const struct page *page, bool write)

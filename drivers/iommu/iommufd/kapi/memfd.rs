@@ -78,6 +78,20 @@ impl MemoryFile {
     }
 }
 
+impl MemoryFile {
+    /// How many pages of memory it has by now.
+    pub(crate) fn npages(&self) -> u64 {
+        // SAFETY: The file is open.
+        unsafe { sys::iommufd_file_pages(self.file.as_ptr()) as u64 }
+    }
+
+    /// Whether its pages are from a pool of huge ones.
+    pub(crate) fn has_huge_pages(&self) -> bool {
+        // SAFETY: The file is open.
+        unsafe { sys::iommufd_has_huge_pages(self.file.as_ptr()) }
+    }
+}
+
 impl Drop for MemoryFile {
     fn drop(&mut self) {
         if self.is_written {
@@ -89,7 +103,7 @@ impl Drop for MemoryFile {
 
 /// Pins what is in a memory file, a batch at a time.
 pub(crate) struct FilePinner<'a> {
-    file: &'a MemoryFile,
+    file: &'a Arc<MemoryFile>,
     writable: bool,
     /// Room for what a batch needs; never anything in it.
     folios: KVec<FolioPtr>,
@@ -99,13 +113,23 @@ pub(crate) struct FilePinner<'a> {
 
 impl<'a> FilePinner<'a> {
     /// For pages of `file` that the device will write to, if `writable`.
-    pub(crate) fn new(file: &'a MemoryFile, writable: bool) -> Self {
+    pub(crate) fn new(file: &'a Arc<MemoryFile>, writable: bool) -> Self {
         Self {
             file,
             writable,
             folios: KVec::new(),
             pages: KVec::new(),
         }
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &'a Arc<MemoryFile> {
+        self.file
+    }
+
+    /// Whether its pages will be written to.
+    pub(crate) fn is_for_writes(&self) -> bool {
+        self.writable
     }
 
     /// Prepares for pinning up to `npages` in all.

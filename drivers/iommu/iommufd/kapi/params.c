@@ -27,3 +27,21 @@ bool iommufd_maps_device_memory(void)
 {
 	return READ_ONCE(map_device_memory);
 }
+
+static unsigned int fill_threads;
+module_param(fill_threads, uint, 0644);
+MODULE_PARM_DESC(fill_threads, "Threads that bring the memory of one map: 1 for none but the caller, 0 for up to 8");
+
+unsigned int iommufd_fill_threads(void)
+{
+	return READ_ONCE(fill_threads);
+}
+
+static bool fill_always;
+module_param(fill_always, bool, 0644);
+MODULE_PARM_DESC(fill_always, "Have them for the smallest map, needed or not: for tests");
+
+bool iommufd_fill_always(void)
+{
+	return READ_ONCE(fill_always);
+}

@@ -18,18 +18,20 @@ use crate::{
 use core::mem::MaybeUninit;
 use kernel::{
     bindings,
+    error::to_result,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 /// At most this many single pages are pinned in one call: as many as one page table maps.
-pub(super) const BATCH: u64 = PAGE_SIZE as u64 / 8;
+pub(crate) const BATCH: u64 = PAGE_SIZE as u64 / 8;
 
-/// Up to this many pages are pinned without allocating.
-const SMALL: usize = 16;
+/// Up to this many pages of a process are pinned without allocating.
+pub(crate) const SMALL: usize = 16;
 
 pub(super) type PagePtr = *mut bindings::page;
 
@@ -42,13 +44,21 @@ pub(crate) enum Term {
     Short,
 }
 
+/// Some memory of a process, of one kind.
+pub(crate) struct Stretch {
+    /// How many pages there are.
+    pub(crate) npages: u64,
+    /// As many come at once, if they are from a pool of huge pages.
+    pub(crate) page: u64,
+}
+
 /// Pins a process's memory, a batch at a time.
 ///
 /// Huge pages of the current process are pinned as a whole, with one pin: of a folio, all pages
 /// stay where they are as long as there is one on any.
 pub(crate) struct Pinner<'a> {
     /// Whose memory it is, unless it is the current process's.
-    other: Option<&'a Payer>,
+    other: Option<&'a Arc<Payer>>,
     writable: bool,
     /// Those of `pin_user_pages()`.
     flags: c_uint,
@@ -61,7 +71,7 @@ pub(crate) struct Pinner<'a> {
 
 impl<'a> Pinner<'a> {
     /// For pages of a process that will be written to, if `writable`.
-    pub(crate) fn of(process: &'a Payer, writable: bool, term: Term) -> Self {
+    pub(crate) fn of(process: &'a Arc<Payer>, writable: bool, term: Term) -> Self {
         Self {
             other: (!process.has_current_memory()).then_some(process),
             ..Self::new(writable, term)
@@ -86,6 +96,49 @@ impl<'a> Pinner<'a> {
             large: KVec::new(),
             block: None,
         }
+    }
+
+    /// Whose memory it is, unless it is the current process's.
+    pub(crate) fn other(&self) -> Option<&'a Arc<Payer>> {
+        self.other
+    }
+
+    /// Whether its pages will be written to.
+    pub(crate) fn is_for_writes(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether they are pinned as long as userspace likes.
+    pub(crate) fn is_for_long(&self) -> bool {
+        self.flags & bindings::FOLL_LONGTERM != 0
+    }
+
+    /// What memory is at `vaddr`, if it comes by itself when it is used.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`: there is none, or userspace brings it. `EINTR`: a fatal signal.
+    pub(crate) fn look_at(&self, vaddr: u64) -> Result<Stretch> {
+        let memory = self.other.map(|process| process.memory()).transpose()?;
+        let mm = memory
+            .as_ref()
+            .map_or(core::ptr::null_mut(), |mm| mm.as_raw());
+        let (mut len, mut page) = (0, 0);
+        // SAFETY: `mm` has users as long as we hold it, or is NULL; nobody else has the other two.
+        to_result(unsafe {
+            sys::iommufd_find_memory(mm, vaddr as c_ulong, &raw mut len, &raw mut page)
+        })?;
+        Ok(Stretch {
+            npages: (len as u64) >> PAGE_SHIFT,
+            page: (page as u64) >> PAGE_SHIFT,
+        })
+    }
+
+    /// Whether it is the current process's memory, and nothing of what surrounds `vaddr` has come
+    /// yet: not even a page table.
+    pub(crate) fn is_untouched(&self, vaddr: u64) -> bool {
+        // SAFETY: Has no preconditions: it looks at the page table, and only that.
+        self.other.is_none() && !unsafe { sys::iommufd_maps_something(vaddr as c_ulong) }
     }
 
     /// Prepares for pinning up to `npages` in all.

@@ -41,3 +41,9 @@ pub(crate) fn resched() {
     // SAFETY: Has no preconditions but a context that may sleep, where all of this driver runs.
     unsafe { sys::iommufd_cond_resched() }
 }
+
+/// How many page faults of the current task brought memory, by now.
+pub(crate) fn fault_count() -> u64 {
+    // SAFETY: Has no preconditions.
+    unsafe { sys::iommufd_fault_count() as u64 }
+}

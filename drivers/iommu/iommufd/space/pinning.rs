@@ -4,7 +4,10 @@
 
 use crate::{
     kapi::{
-        account::Charge,
+        account::{
+            Charge,
+            Payer, //
+        },
         bar,
         device_memory::DevicePart,
         memfd::{
@@ -14,11 +17,16 @@ use crate::{
         pin::{
             Batch,
             Pinner,
-            Term, //
+            Term,
+            SMALL, //
         },
         task, //
     },
     space::{
+        ahead::{
+            Ahead,
+            Bring, //
+        },
         pages::{
             PageRange,
             Runs, //
@@ -123,7 +131,7 @@ impl<'a> Pinning<'a> {
 
     /// For memory of `file`, or else of the current process.
     #[inline]
-    pub(crate) fn of_current(file: Option<&'a MemoryFile>, writable: bool) -> Self {
+    pub(crate) fn of_current(file: Option<&'a Arc<MemoryFile>>, writable: bool) -> Self {
         match file {
             None => Self::Process(Pinner::new(writable, Term::Long)),
             Some(file) => Self::File(FilePinner::new(file, writable)),
@@ -146,6 +154,22 @@ impl<'a> Pinning<'a> {
         }
     }
 
+    /// As [`Self::pin_all`] does for [`Self::of_current`].
+    // Which of the two it is is asked only once.
+    #[inline(always)]
+    pub(crate) fn pin_all_of_current(
+        file: Option<&'a Arc<MemoryFile>>,
+        writable: bool,
+        pages: PageRange,
+        progress: impl FnOnce() -> Option<Progress<'a>>,
+        take: impl FnMut(Batch<'_>) -> Result,
+    ) -> Result {
+        match file {
+            None => Self::of_current(None, writable).pin_all(pages, progress, take),
+            Some(_) => Self::of_current(file, writable).pin_all(pages, progress, take),
+        }
+    }
+
     /// Pins all of `pages`, and shows them to `take`, a batch at a time.
     ///
     /// # Errors
@@ -159,6 +183,9 @@ impl<'a> Pinning<'a> {
         mut take: impl FnMut(Batch<'_>) -> Result,
     ) -> Result {
         let npages = pages.count();
+        if npages > SMALL as u64 {
+            return self.pin_rest(pages, 0, progress(), &mut take);
+        }
         self.prepare(npages)?;
         let batch = self.pin(pages.first() << PAGE_SHIFT, npages)?;
         let done = batch.npages();
@@ -169,7 +196,7 @@ impl<'a> Pinning<'a> {
         Ok(())
     }
 
-    // What is one batch has nothing to do with what this needs.
+    // What is a few pages has nothing to do with what this needs.
     #[inline(never)]
     fn pin_rest(
         &mut self,
@@ -179,18 +206,102 @@ impl<'a> Pinning<'a> {
         take: &mut impl FnMut(Batch<'_>) -> Result,
     ) -> Result {
         let npages = pages.count();
+        self.prepare(npages)?;
         let mut note = progress.map(Progress::begin);
+        let mut ahead = Ahead::new(pages, || Bringer::new(self));
         while done < npages {
-            task::resched_killable()?;
+            if done > 0 {
+                task::resched_killable()?;
+            }
             if let Some(note) = &mut note {
                 note.reach(done);
             }
-            let at = (pages.first() + done) << PAGE_SHIFT;
-            let batch = self.pin(at, npages - done)?;
+            let page = pages.first() + done;
+            ahead.reach(page);
+            let batch = self.pin(page << PAGE_SHIFT, npages - done)?;
             done += batch.npages();
             take(batch)?;
         }
         Ok(())
+    }
+}
+
+/// What has the same memory come as a [`Pinning`] pins, in any thread of the process.
+struct Bringer {
+    file: Option<Arc<MemoryFile>>,
+    /// Whose memory it is otherwise, unless it is the current process's.
+    process: Option<Arc<Payer>>,
+    writable: bool,
+}
+
+impl Bringer {
+    /// `None` where it is of no use, and for files of huge pages: if two threads bring the same one
+    /// at a time, the kernel loses count of what is reserved in its pool (`memfd_alloc_folio()`).
+    fn new(pinning: &Pinning<'_>) -> Option<Self> {
+        let (file, process, writable) = match pinning {
+            Pinning::Process(pinner) if pinner.is_for_long() => {
+                (None, pinner.other(), pinner.is_for_writes())
+            }
+            Pinning::File(pinner) if !pinner.file().has_huge_pages() => {
+                (Some(pinner.file()), None, pinner.is_for_writes())
+            }
+            _ => return None,
+        };
+        Some(Self {
+            file: file.cloned(),
+            process: process.cloned(),
+            writable,
+        })
+    }
+
+    fn pinning(&self) -> Pinning<'_> {
+        match &self.process {
+            None => Pinning::of_current(self.file.as_ref(), self.writable),
+            Some(process) => Pinning::Process(Pinner::of(process, self.writable, Term::Long)),
+        }
+    }
+}
+
+impl Bring for Bringer {
+    /// Pins it as the caller will, so that it need not be copied or moved later, and unpins it.
+    fn bring(&self, pages: PageRange, goes_on: &dyn Fn() -> bool) -> Result {
+        let mut pinning = self.pinning();
+        pinning.prepare(pages.count())?;
+        let mut page = pages.first();
+        while page <= pages.last() && goes_on() {
+            task::resched_killable()?;
+            let left = pages.last() - page + 1;
+            let most = match &pinning {
+                Pinning::Process(pinner) => pinner.look_at(page << PAGE_SHIFT)?.npages.min(left),
+                Pinning::File(_) => left,
+            };
+            page += pinning.pin(page << PAGE_SHIFT, most)?.npages();
+        }
+        Ok(())
+    }
+
+    fn count(&self) -> u64 {
+        match &self.file {
+            None => task::fault_count(),
+            Some(file) => file.npages(),
+        }
+    }
+
+    fn step(&self, page: u64) -> u64 {
+        match self.pinning() {
+            Pinning::Process(pinner) => {
+                let found = pinner.look_at(page << PAGE_SHIFT);
+                found.map_or(1, |stretch| stretch.page)
+            }
+            Pinning::File(_) => 1,
+        }
+    }
+
+    fn is_untouched(&self, page: u64) -> bool {
+        match self.pinning() {
+            Pinning::Process(pinner) => pinner.is_untouched(page << PAGE_SHIFT),
+            Pinning::File(_) => false,
+        }
     }
 }
 
