@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * VFIO type1, mainline's C iommufd, and this driver: by the IOASID calls, and by
- * mainline's.
+ * VFIO type1, mainline's C iommufd, and this driver: by the IOASID calls, by
+ * mainline's, and by those with one thread for each call.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -223,6 +223,7 @@ static int rust_unmap(struct space *space, uint64_t iova, uint64_t size)
 static const struct backend backends[] = {
 	{
 		.name = "type1",
+		.threads = -1,
 		.open = type1_open,
 		.bind = type1_bind,
 		.attach = type1_attach,
@@ -231,6 +232,7 @@ static const struct backend backends[] = {
 	},
 	{
 		.name = "c",
+		.threads = -1,
 		.open = iommufd_open,
 		.bind = cdev_bind,
 		.attach = cdev_attach,
@@ -260,6 +262,18 @@ static const struct backend backends[] = {
 		.map_anywhere = iommufd_map_anywhere,
 		.unmap = iommufd_unmap,
 	},
+	{
+		.name = "serial",
+		.threads = 1,
+		.open = iommufd_open,
+		.bind = cdev_bind,
+		.attach = cdev_attach,
+		.maps_alone = true,
+		.map = iommufd_map,
+		.map_file = iommufd_map_file,
+		.map_anywhere = iommufd_map_anywhere,
+		.unmap = iommufd_unmap,
+	},
 };
 
 const struct backend *backend_find(const char *name)
@@ -274,7 +288,20 @@ const struct backend *backend_find(const char *name)
 
 const char *backend_names(void)
 {
-	return "type1, c, rust, native";
+	return "type1, c, rust, native, serial";
+}
+
+void backend_set_threads(const struct backend *backend)
+{
+	FILE *file;
+
+	if (backend->threads < 0)
+		return;
+	file = fopen("/sys/module/iommufd/parameters/fill_threads", "w");
+	if (!file)
+		return;
+	fprintf(file, "%d", backend->threads);
+	fclose(file);
 }
 
 int space_open(struct space *space, const struct backend *backend)

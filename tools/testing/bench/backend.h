@@ -30,6 +30,7 @@ struct backend {
 	/* Open a device, for it to come to the space later. */
 	int (*bind)(struct space *space, const char *address, struct attached *device);
 	int (*attach)(struct space *space, const char *address, struct attached *device);
+	int threads;		/* -1: it is not for us to say how many work for one call */
 	bool maps_alone;	/* a space can be mapped before a device comes */
 	int (*map)(struct space *space, void *memory, uint64_t iova, uint64_t size);
 	/* From the start of a file, by its descriptor; NULL if there is no such call. */
@@ -44,6 +45,9 @@ const struct backend *backend_find(const char *name);
 
 /* The names of all, for a person. */
 const char *backend_names(void);
+
+/* Have the driver, which is loaded, use as many threads for a call as @backend says. */
+void backend_set_threads(const struct backend *backend);
 
 /* An empty address space without devices. */
 int space_open(struct space *space, const struct backend *backend);

@@ -32,8 +32,9 @@ static const char usage[] =
 	"usage: bench [OPTION]... DRIVER...\n"
 	"\n"
 	"Measures mapping and unmapping through each DRIVER: type1 (VFIO type1), c\n"
-	"(mainline's iommufd), rust (this driver) or native (this driver by mainline's\n"
-	"calls). All of them get the same memory.\n"
+	"(mainline's iommufd), rust (this driver), native (this driver by mainline's\n"
+	"calls) or serial (as native, with one thread for each call). All of them get the\n"
+	"same memory.\n"
 	"Needs root, and a device that is bound to vfio-pci.\n"
 	"\n"
 	"  --swap COMMAND  runs 'COMMAND DRIVER' first, which loads that driver's modules\n"
@@ -62,6 +63,12 @@ static const struct row rows[] = {
 	{ "two-devices", run_two_devices, MEMORY_ANON, 256 * MIB },
 	{ "two-iommus", run_two_iommus, MEMORY_ANON, 256 * MIB },
 	{ "two-threads", run_threads, MEMORY_ANON, 256 * MIB },
+	{ "fresh-anon", run_fresh, MEMORY_ANON, 256 * MIB },
+	{ "fresh-thp", run_fresh, MEMORY_THP, GIB },
+	{ "fresh-hugetlb-2m", run_fresh, MEMORY_HUGETLB_2M, 512 * MIB },
+	{ "fresh-hugetlb-1g", run_fresh, MEMORY_HUGETLB_1G, 4 * GIB },
+	{ "fresh-memfd", run_fresh, MEMORY_MEMFD, 256 * MIB },
+	{ "fresh-file", run_fresh_file, MEMORY_MEMFD, 256 * MIB },
 	{ "boot", run_boot, MEMORY_THP, 4 * GIB },
 	{ "viommu", run_viommu, MEMORY_ANON, 256 * MIB },
 	{ "chosen", run_chosen, MEMORY_ANON, CALLS * PAGE },
@@ -228,13 +235,20 @@ static size_t affordable(enum memory_kind kind, size_t size)
 	return size;
 }
 
+/* What is to be untouched is new each time. */
+static bool gets_its_own(const struct row *row)
+{
+	return row->run == run_fresh || row->run == run_fresh_file;
+}
+
 /* All memory is there before the first driver is, and is the same for all. */
 static void get_memory(struct bench *bench, const struct options *options)
 {
 	size_t sizes[MEMORY_KINDS] = { 0 }, i;
 
 	for (i = 0; i < ARRAY_SIZE(rows); i++)
-		if (wanted(options, &rows[i]) && rows[i].size > sizes[rows[i].kind])
+		if (wanted(options, &rows[i]) && !gets_its_own(&rows[i]) &&
+		    rows[i].size > sizes[rows[i].kind])
 			sizes[rows[i].kind] = rows[i].size;
 	fputs("  getting the memory\n", stderr);
 	for (i = 0; i < MEMORY_KINDS; i++)
@@ -269,6 +283,7 @@ static void load(struct bench *bench, const struct options *options, const char 
 		if (system(command))
 			fail("'%s' failed", command);
 	}
+	backend_set_threads(bench->backend);
 	find_devices(bench);
 }
 

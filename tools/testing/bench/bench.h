@@ -41,6 +41,8 @@ struct row {
 
 const char *run_bulk(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_file(struct bench *bench, const struct row *row, struct memory *memory);
+const char *run_fresh(struct bench *bench, const struct row *row, struct memory *memory);
+const char *run_fresh_file(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_small(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_two_devices(struct bench *bench, const struct row *row, struct memory *memory);
 const char *run_first(struct bench *bench, const struct row *row, struct memory *memory);

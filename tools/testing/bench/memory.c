@@ -129,7 +129,7 @@ static const char *count_runs(struct memory *memory, size_t huge)
 }
 
 /* Children have memory of their own: sharing would have it copied later. */
-static const char *prepare(struct memory *memory, enum memory_kind kind)
+static const char *advise(struct memory *memory, enum memory_kind kind)
 {
 	bool hugetlb = kinds[kind].flags & MAP_HUGETLB;
 
@@ -137,6 +137,11 @@ static const char *prepare(struct memory *memory, enum memory_kind kind)
 		return "MADV_DONTFORK is refused";
 	if (!hugetlb && madvise(memory->start, memory->size, kinds[kind].advice))
 		return "the kernel has no transparent huge pages";
+	return NULL;
+}
+
+static const char *populate(struct memory *memory, enum memory_kind kind)
+{
 	if (!kinds[kind].shuffle)
 		touch(memory);
 	else if (!touch_shuffled(memory))
@@ -144,7 +149,7 @@ static const char *prepare(struct memory *memory, enum memory_kind kind)
 	return count_runs(memory, kinds[kind].page);
 }
 
-const char *memory_get(struct memory *memory, enum memory_kind kind, size_t size)
+const char *memory_get_untouched(struct memory *memory, enum memory_kind kind, size_t size)
 {
 	const char *wrong;
 
@@ -156,7 +161,19 @@ const char *memory_get(struct memory *memory, enum memory_kind kind, size_t size
 		return kinds[kind].page > PAGE ? "there are too few huge pages" :
 						 "there is too little memory";
 	}
-	wrong = prepare(memory, kind);
+	wrong = advise(memory, kind);
+	if (wrong)
+		memory_put(memory);
+	return wrong;
+}
+
+const char *memory_get(struct memory *memory, enum memory_kind kind, size_t size)
+{
+	const char *wrong = memory_get_untouched(memory, kind, size);
+
+	if (wrong)
+		return wrong;
+	wrong = populate(memory, kind);
 	if (wrong)
 		memory_put(memory);
 	return wrong;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kinds of memory that are mapped, all of it faulted in beforehand.
+ * The kinds of memory that are mapped, most of it faulted in beforehand.
  */
 #ifndef TOOLS_TESTING_BENCH_MEMORY_H
 #define TOOLS_TESTING_BENCH_MEMORY_H
@@ -42,6 +42,9 @@ uint32_t next_random(void);
  * NULL if the memory is there and is what it should be.
  */
 const char *memory_get(struct memory *memory, enum memory_kind kind, size_t size);
+
+/* The same, without faulting it in: there is no such memory yet. */
+const char *memory_get_untouched(struct memory *memory, enum memory_kind kind, size_t size);
 
 void memory_put(struct memory *memory);
 

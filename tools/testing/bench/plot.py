@@ -5,7 +5,7 @@ from html import escape
 
 LEFT, SCALE, MOST = 330, 220, 2.4
 BAR, GAP, TOP = 8, 10, 92
-COLOURS = ("#b0b7bf", "#5b7fa6", "#d9622b", "#e8a87c")
+COLOURS = ("#b0b7bf", "#5b7fa6", "#d9622b", "#e8a87c", "#6b8e5a")
 
 
 def text(x, y, content, **more):

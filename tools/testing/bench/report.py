@@ -11,7 +11,8 @@ import textwrap
 import plot
 
 # Ours is measured by both sets of calls that it has.
-DRIVERS = {"type1": "type1", "c": "C iommufd", "rust": "ours", "native": "its iommufd"}
+DRIVERS = {"type1": "type1", "c": "C iommufd", "rust": "ours", "native": "its iommufd",
+           "serial": "one thread"}
 OURS = ("rust", "native")
 
 # The rows as they are shown: title, and what a value is per.
@@ -32,6 +33,12 @@ ROWS = {
     "two-devices": ("two devices, 4 KiB pages in order", "4 KiB"),
     "two-iommus": ("two IOMMUs and domains, in order", "4 KiB"),
     "two-threads": ("two threads, 4 KiB pages in order", "4 KiB"),
+    "fresh-anon": ("untouched, 4 KiB pages", "4 KiB"),
+    "fresh-thp": ("untouched, transparent huge pages", "4 KiB"),
+    "fresh-hugetlb-2m": ("untouched, hugetlb, 2 MiB", "4 KiB"),
+    "fresh-hugetlb-1g": ("untouched, hugetlb, 1 GiB", "4 KiB"),
+    "fresh-memfd": ("untouched, memfd", "4 KiB"),
+    "fresh-file": ("untouched, memfd, IOAS_MAP_FILE", "4 KiB"),
     "exit-thp": ("killed with 256 MiB THP", "process"),
     "exit-anon": ("killed with 256 MiB of 4 KiB pages", "process"),
     "chosen": ("chosen address among areas", "call"),
@@ -56,6 +63,12 @@ TARGETS = {
     "exit-thp": {"mapped": 0.02},
     "first-thp": {"attach": 0.20},
     "first-anon": {"attach": 1.00},
+    "fresh-anon": {"map": 0.66},
+    "fresh-thp": {"map": 0.58},
+    "fresh-hugetlb-2m": {"map": 0.66},
+    "fresh-hugetlb-1g": {"map": 0.71},
+    "fresh-memfd": {"map": 0.71},
+    "fresh-file": {"map": 0.71},
     "chosen": {"1k": 0.25, "10k": 0.25, "100k": 0.25},
     "chosen-holes": {"1k": 0.25, "10k": 0.25, "100k": 0.25},
 }

@@ -84,6 +84,43 @@ const char *run_file(struct bench *bench, const struct row *row, struct memory *
 	return run_bulk(bench, row, memory);
 }
 
+/* Memory that nobody has used yet: to map it is to get it, and to clear it. */
+static const char *fresh(struct bench *bench, const struct row *row, bool by_file)
+{
+	const char *wrong = NULL;
+	struct memory memory;
+	struct space space;
+	int i;
+
+	if (!bench->wall)
+		return "it takes two processors: --wall";
+	for (i = 0; i < bench->runs && !wrong; i++) {
+		wrong = memory_get_untouched(&memory, row->kind, row->size);
+		if (wrong)
+			break;
+		memory.by_file = by_file;
+		open_space(bench, &space);
+		bulk(bench, row, &space, &memory, !i);
+		space_close(&space);
+		memory_put(&memory);
+	}
+	return wrong;
+}
+
+const char *run_fresh(struct bench *bench, const struct row *row, struct memory *memory)
+{
+	(void)memory;
+	return fresh(bench, row, false);
+}
+
+const char *run_fresh_file(struct bench *bench, const struct row *row, struct memory *memory)
+{
+	(void)memory;
+	if (!bench->backend->map_file)
+		return "it has no such call";
+	return fresh(bench, row, true);
+}
+
 /* A page by the call, each somewhere else; all are mapped before the first goes. */
 const char *run_small(struct bench *bench, const struct row *row, struct memory *memory)
 {
