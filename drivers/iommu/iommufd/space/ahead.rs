@@ -61,6 +61,9 @@ const TEST_UNIT: u64 = 16;
 const ALONE: u64 = SZ_8M as u64 >> PAGE_SHIFT;
 const ALONE_FOR: Delta = Delta::from_micros(500);
 
+/// Nor do more pages than these go by before it is looked again whether they should.
+const PAUSE: u64 = 2 * UNIT;
+
 /// How many threads there are in all, if nobody has said, and at most.
 const DEFAULT_THREADS: u64 = 8;
 const MOST_THREADS: u64 = 64;
@@ -271,6 +274,8 @@ enum State<B: Bring> {
         since: Option<Instant<Monotonic>>,
         /// What [`Bring::count`] said last.
         count: u64,
+        /// So many pages go by until it is asked again: the more, the more was there already.
+        pause: u64,
     },
     /// There are others.
     Helped(Helpers<B>),
@@ -293,6 +298,7 @@ impl<B: Bring> Ahead<B> {
                     memory,
                     since: None,
                     count: 0,
+                    pause: ALONE,
                 },
             },
         }
@@ -313,7 +319,7 @@ impl<B: Bring> Ahead<B> {
         }
         self.until = match &self.state {
             State::Alone => u64::MAX,
-            State::Watching { .. } => page + ALONE,
+            State::Watching { pause, .. } => page + pause,
             State::Helped(helpers) => helpers.reach(page),
         };
     }
@@ -324,6 +330,7 @@ impl<B: Bring> Ahead<B> {
             memory,
             since,
             count,
+            pause,
         } = &mut self.state
         else {
             return false;
@@ -339,8 +346,14 @@ impl<B: Bring> Ahead<B> {
                 memory.step(page) >= UNIT && memory.is_untouched(page)
             }
             // Populated memory pays for no more than this.
-            Some(_) if *count == before => false,
-            Some(since) => since.elapsed() >= ALONE_FOR,
+            Some(_) if *count == before => {
+                *pause = (*pause * 2).min(PAUSE);
+                false
+            }
+            Some(since) => {
+                *pause = ALONE;
+                since.elapsed() >= ALONE_FOR
+            }
         }
     }
 
