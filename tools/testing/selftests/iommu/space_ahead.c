@@ -52,14 +52,6 @@ static double now(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-static bool begin(int *fd, int *ioas)
-{
-	*fd = open_iommufd();
-	*ioas = ioas_alloc(*fd);
-	return set_threads("0") && *ioas > 0 && cgroup_make(GROUP) &&
-	       cgroup_get(GROUP, "pids.peak", "") >= 0;
-}
-
 static void end(struct __test_metadata *_metadata, int fd, long pins)
 {
 	close(fd);
@@ -95,7 +87,23 @@ static long all_others(void)
 	return kernel_has_them() ? (count > most ? most : count) - 1 : 0;
 }
 
-#define NO_OTHERS "needs two processors, and a kernel with CONFIG_VHOST_TASK"
+/* A space in which maps pin, and an empty group; or what there has to be for that. */
+static const char *begin(struct __test_metadata *_metadata, int *fd, int *ioas,
+			 struct needer *needer, long *pins)
+{
+	*needer = NO_NEEDER;
+	*fd = open_iommufd();
+	*ioas = ioas_alloc(*fd);
+	if (!set_threads("0") || *ioas <= 0 || !cgroup_make(GROUP) ||
+	    cgroup_get(GROUP, "pids.peak", "") < 0)
+		return "needs " IOMMU_NODE ", control groups, and to be root";
+	*pins = held_pins();
+	if (!need_pins(_metadata, needer, *fd, *ioas))
+		return NO_DEVICE;
+	if (all_others() < 1)
+		return "needs two processors, and a kernel with CONFIG_VHOST_TASK";
+	return NULL;
+}
 
 #define MAP(memory, size) ioas_map(self->fd, self->ioas, memory, size, AT)
 #define UNMAP_ALL() ioas_unmap(self->fd, self->ioas, 0, UINT64_MAX)
@@ -139,14 +147,10 @@ FIXTURE_VARIANT_ADD(kinds, file_of_huge_pages) {
 
 FIXTURE_SETUP(kinds)
 {
-	self->needer = NO_NEEDER;
-	if (!begin(&self->fd, &self->ioas))
-		SKIP(return, "needs " IOMMU_NODE ", control groups, and to be root");
-	self->pins = held_pins();
-	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
-		SKIP(return, NO_DEVICE);
-	if (all_others() < 1)
-		SKIP(return, NO_OTHERS);
+	const char *missing = begin(_metadata, &self->fd, &self->ioas, &self->needer, &self->pins);
+
+	if (missing)
+		SKIP(return, "%s", missing);
 	if (variant->is_huge && !provide_huge_pages(MUCH / HUGE_2M))
 		SKIP(return, "there are too few huge pages");
 }
@@ -277,14 +281,10 @@ FIXTURE(ahead)
 
 FIXTURE_SETUP(ahead)
 {
-	self->needer = NO_NEEDER;
-	if (!begin(&self->fd, &self->ioas))
-		SKIP(return, "needs " IOMMU_NODE ", control groups, and to be root");
-	self->pins = held_pins();
-	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
-		SKIP(return, NO_DEVICE);
-	if (all_others() < 1)
-		SKIP(return, NO_OTHERS);
+	const char *missing = begin(_metadata, &self->fd, &self->ioas, &self->needer, &self->pins);
+
+	if (missing)
+		SKIP(return, "%s", missing);
 	self->memory = small_pages(MUCH);
 	ASSERT_NE(NULL, self->memory);
 }
@@ -517,47 +517,8 @@ static void protect_it(char *memory)
 	mprotect(memory, MUCH, PROT_NONE);
 }
 
-FIXTURE(vanishing)
-{
-	int fd;
-	int ioas;
-	struct needer needer;
-	long pins;
-	char *memory;
-};
-
-FIXTURE_VARIANT(vanishing)
-{
-	void (*vanish)(char *memory);
-	bool stays;
-};
-
-FIXTURE_VARIANT_ADD(vanishing, its_end) { unmap_end, false };
-FIXTURE_VARIANT_ADD(vanishing, all_of_it) { unmap_all_of_it, false };
-FIXTURE_VARIANT_ADD(vanishing, rights_to_it) { protect_it, false };
-FIXTURE_VARIANT_ADD(vanishing, what_is_in_it) { drop_it, true };
-
-FIXTURE_SETUP(vanishing)
-{
-	self->needer = NO_NEEDER;
-	if (!begin(&self->fd, &self->ioas))
-		SKIP(return, "needs " IOMMU_NODE ", control groups, and to be root");
-	self->pins = held_pins();
-	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
-		SKIP(return, NO_DEVICE);
-	if (all_others() < 1)
-		SKIP(return, NO_OTHERS);
-	self->memory = small_pages(MUCH);
-	ASSERT_NE(NULL, self->memory);
-}
-
-FIXTURE_TEARDOWN(vanishing)
-{
-	needer_close(&self->needer);
-	end(_metadata, self->fd, self->pins);
-}
-
-TEST_F(vanishing, while_it_is_brought)
+static void map_while(struct __test_metadata *_metadata, struct _test_data_ahead *self,
+		      void (*vanish)(char *memory), int result)
 {
 	IN_CHILD() {
 		struct map_thread map = { .fd = self->fd, .ioas = self->ioas,
@@ -567,13 +528,35 @@ TEST_F(vanishing, while_it_is_brought)
 		ASSERT_TRUE(cgroup_enter(GROUP));
 		ASSERT_EQ(0, pthread_create(&map.thread, NULL, map_in_thread, &map));
 		wait_for_others(_metadata, 2);
-		variant->vanish(self->memory);
+		vanish(self->memory);
 		pthread_join(map.thread, NULL);
-		EXPECT_EQ(variant->stays ? 0 : -EFAULT, map.result);
+		EXPECT_EQ(result, map.result);
 		if (!map.result)
 			EXPECT_EQ((int64_t)MUCH, UNMAP_ALL());
 		expect_books(_metadata, self->fd, &before);
 	}
+}
+
+#define EXPECT_WHILE(result, vanish) map_while(_metadata, self, vanish, result)
+
+TEST_F(ahead, its_end_vanishes)
+{
+	EXPECT_WHILE(-EFAULT, unmap_end);
+}
+
+TEST_F(ahead, all_of_it_vanishes)
+{
+	EXPECT_WHILE(-EFAULT, unmap_all_of_it);
+}
+
+TEST_F(ahead, the_rights_to_it_vanish)
+{
+	EXPECT_WHILE(-EFAULT, protect_it);
+}
+
+TEST_F(ahead, what_is_in_it_vanishes)
+{
+	EXPECT_WHILE(0, drop_it);
 }
 
 /* The process maps, and others have come to it; what it is has no pages in common with us. */
