@@ -220,60 +220,40 @@ static int rust_unmap(struct space *space, uint64_t iova, uint64_t size)
 
 /* --- */
 
+static const struct calls type1_calls = {
+	.open = type1_open,
+	.bind = type1_bind,
+	.attach = type1_attach,
+	.map = type1_map,
+	.unmap = type1_unmap,
+};
+
+static const struct calls iommufd_calls = {
+	.open = iommufd_open,
+	.bind = cdev_bind,
+	.attach = cdev_attach,
+	.maps_alone = true,
+	.map = iommufd_map,
+	.map_file = iommufd_map_file,
+	.map_anywhere = iommufd_map_anywhere,
+	.unmap = iommufd_unmap,
+};
+
+static const struct calls rust_calls = {
+	.open = rust_open,
+	.bind = cdev_bind,
+	.attach = cdev_attach,
+	.maps_alone = true,
+	.map = rust_map,
+	.unmap = rust_unmap,
+};
+
 static const struct backend backends[] = {
-	{
-		.name = "type1",
-		.threads = -1,
-		.open = type1_open,
-		.bind = type1_bind,
-		.attach = type1_attach,
-		.map = type1_map,
-		.unmap = type1_unmap,
-	},
-	{
-		.name = "c",
-		.threads = -1,
-		.open = iommufd_open,
-		.bind = cdev_bind,
-		.attach = cdev_attach,
-		.maps_alone = true,
-		.map = iommufd_map,
-		.map_file = iommufd_map_file,
-		.map_anywhere = iommufd_map_anywhere,
-		.unmap = iommufd_unmap,
-	},
-	{
-		.name = "rust",
-		.open = rust_open,
-		.bind = cdev_bind,
-		.attach = cdev_attach,
-		.maps_alone = true,
-		.map = rust_map,
-		.unmap = rust_unmap,
-	},
-	{
-		.name = "native",
-		.open = iommufd_open,
-		.bind = cdev_bind,
-		.attach = cdev_attach,
-		.maps_alone = true,
-		.map = iommufd_map,
-		.map_file = iommufd_map_file,
-		.map_anywhere = iommufd_map_anywhere,
-		.unmap = iommufd_unmap,
-	},
-	{
-		.name = "serial",
-		.threads = 1,
-		.open = iommufd_open,
-		.bind = cdev_bind,
-		.attach = cdev_attach,
-		.maps_alone = true,
-		.map = iommufd_map,
-		.map_file = iommufd_map_file,
-		.map_anywhere = iommufd_map_anywhere,
-		.unmap = iommufd_unmap,
-	},
+	{ "type1", &type1_calls, -1 },
+	{ "c", &iommufd_calls, -1 },
+	{ "rust", &rust_calls, 0 },
+	{ "native", &iommufd_calls, 0 },
+	{ "serial", &iommufd_calls, 1 },
 };
 
 const struct backend *backend_find(const char *name)
@@ -308,7 +288,7 @@ int space_open(struct space *space, const struct backend *backend)
 {
 	memset(space, 0, sizeof(*space));
 	space->backend = backend;
-	return backend->open(space);
+	return backend->calls->open(space);
 }
 
 int space_bind(struct space *space, const char *address)
@@ -319,13 +299,13 @@ int space_bind(struct space *space, const char *address)
 		return -ENOSPC;
 	device->group = -1;
 	device->fd = -1;
-	return space->backend->bind(space, address, device);
+	return space->backend->calls->bind(space, address, device);
 }
 
 int space_attach(struct space *space, const char *address)
 {
 	struct attached *device = &space->devices[space->count];
-	int ret = space->backend->attach(space, address, device);
+	int ret = space->backend->calls->attach(space, address, device);
 
 	space->count++;
 	return ret;

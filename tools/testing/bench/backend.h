@@ -24,13 +24,11 @@ struct space {
 	struct attached devices[MAX_DEVICES];
 };
 
-struct backend {
-	const char *name;
+struct calls {
 	int (*open)(struct space *space);
 	/* Open a device, for it to come to the space later. */
 	int (*bind)(struct space *space, const char *address, struct attached *device);
 	int (*attach)(struct space *space, const char *address, struct attached *device);
-	int threads;		/* -1: it is not for us to say how many work for one call */
 	bool maps_alone;	/* a space can be mapped before a device comes */
 	int (*map)(struct space *space, void *memory, uint64_t iova, uint64_t size);
 	/* From the start of a file, by its descriptor; NULL if there is no such call. */
@@ -38,6 +36,12 @@ struct backend {
 	/* Where the driver likes, which it says; NULL if it never chooses. */
 	int (*map_anywhere)(struct space *space, void *memory, uint64_t *iova, uint64_t size);
 	int (*unmap)(struct space *space, uint64_t iova, uint64_t size);
+};
+
+struct backend {
+	const char *name;
+	const struct calls *calls;
+	int threads;		/* -1: it is not for us to say how many work for one call */
 };
 
 /* The driver of that name, or NULL. */

@@ -144,7 +144,7 @@ void attach(struct space *space, const char *address)
 void map(struct space *space, void *memory, uint64_t iova, uint64_t size)
 {
 	phase(PHASE_MAP);
-	check(space->backend->map(space, memory, iova, size), "map");
+	check(space->backend->calls->map(space, memory, iova, size), "map");
 	phase(PHASE_OTHER);
 }
 
@@ -153,7 +153,7 @@ uint64_t map_anywhere(struct space *space, void *memory, uint64_t size)
 	uint64_t iova;
 
 	phase(PHASE_MAP);
-	check(space->backend->map_anywhere(space, memory, &iova, size), "map");
+	check(space->backend->calls->map_anywhere(space, memory, &iova, size), "map");
 	phase(PHASE_OTHER);
 	return iova;
 }
@@ -161,7 +161,7 @@ uint64_t map_anywhere(struct space *space, void *memory, uint64_t size)
 void unmap(struct space *space, uint64_t iova, uint64_t size)
 {
 	phase(PHASE_UNMAP);
-	check(space->backend->unmap(space, iova, size), "unmap");
+	check(space->backend->calls->unmap(space, iova, size), "unmap");
 	phase(PHASE_OTHER);
 }
 

@@ -38,7 +38,7 @@ static void check_dma(struct bench *bench, struct space *space, struct memory *m
 static void map_memory(struct space *space, struct memory *memory)
 {
 	if (memory->by_file)
-		check(space->backend->map_file(space, memory->file, IOVA, memory->size), "map");
+		check(space->backend->calls->map_file(space, memory->file, IOVA, memory->size), "map");
 	else
 		map(space, memory->start, IOVA, memory->size);
 }
@@ -78,7 +78,7 @@ const char *run_bulk(struct bench *bench, const struct row *row, struct memory *
 /* The same by the file that the memory is in. */
 const char *run_file(struct bench *bench, const struct row *row, struct memory *memory)
 {
-	if (!bench->backend->map_file)
+	if (!bench->backend->calls->map_file)
 		return "it has no such call";
 	memory->by_file = true;
 	return run_bulk(bench, row, memory);
@@ -116,7 +116,7 @@ const char *run_fresh(struct bench *bench, const struct row *row, struct memory 
 const char *run_fresh_file(struct bench *bench, const struct row *row, struct memory *memory)
 {
 	(void)memory;
-	if (!bench->backend->map_file)
+	if (!bench->backend->calls->map_file)
 		return "it has no such call";
 	return fresh(bench, row, true);
 }
@@ -169,7 +169,7 @@ const char *run_first(struct bench *bench, const struct row *row, struct memory 
 {
 	int i;
 
-	if (!bench->backend->maps_alone)
+	if (!bench->backend->calls->maps_alone)
 		return "without a device it maps nothing";
 	describe(row, memory);
 	for (i = 0; i < bench->runs; i++)
@@ -452,13 +452,13 @@ static const char *among_areas(struct bench *bench, const struct row *row,
 	struct space space;
 	int i, j;
 
-	if (!bench->backend->map_anywhere)
+	if (!bench->backend->calls->map_anywhere)
 		return "it does not choose addresses";
 	open_space(bench, &space);
 	for (i = 0; i < 3; i++) {
 		for (; count < among[i].areas; count++) {
 			offset = count * PAGE % memory->size;
-			check(space.backend->map(&space, memory->start + offset,
+			check(space.backend->calls->map(&space, memory->start + offset,
 						 PAGE + count * stride, PAGE), "map");
 		}
 		/* What is new to the driver, it comes to know. */
