@@ -76,9 +76,7 @@ impl MemoryFile {
         };
         Ok(Arc::new(file, GFP_KERNEL_ACCOUNT)?)
     }
-}
 
-impl MemoryFile {
     /// How many pages of memory it has by now.
     pub(crate) fn npages(&self) -> u64 {
         // SAFETY: The file is open.

@@ -28,7 +28,7 @@ use kernel::{
 };
 
 /// At most this many single pages are pinned in one call: as many as one page table maps.
-pub(crate) const BATCH: u64 = PAGE_SIZE as u64 / 8;
+pub(super) const BATCH: u64 = PAGE_SIZE as u64 / 8;
 
 /// Up to this many pages of a process are pinned without allocating.
 pub(crate) const SMALL: usize = 16;
