@@ -38,7 +38,8 @@ static void check_dma(struct bench *bench, struct space *space, struct memory *m
 static void map_memory(struct space *space, struct memory *memory)
 {
 	if (memory->by_file)
-		check(space->backend->calls->map_file(space, memory->file, IOVA, memory->size), "map");
+		check(space->backend->calls->map_file(space, memory->file, IOVA, memory->size),
+		      "map");
 	else
 		map(space, memory->start, IOVA, memory->size);
 }
@@ -459,7 +460,7 @@ static const char *among_areas(struct bench *bench, const struct row *row,
 		for (; count < among[i].areas; count++) {
 			offset = count * PAGE % memory->size;
 			check(space.backend->calls->map(&space, memory->start + offset,
-						 PAGE + count * stride, PAGE), "map");
+							PAGE + count * stride, PAGE), "map");
 		}
 		/* What is new to the driver, it comes to know. */
 		choose(bench, row, &space, memory, NULL);
