@@ -74,8 +74,3 @@ struct iommufd_device *iommufd_new_idev(struct iommufd_ctx *ictx, struct device 
 	idev->dev = dev;
 	return idev;
 }
-
-struct device *iommufd_device_of(const struct iommufd_device *idev)
-{
-	return idev->dev;
-}

@@ -25,6 +25,5 @@ int iommufd_map_for_user(struct vm_area_struct *vma, struct iommufd_object *owne
 
 /* A bound device; NULL if there is no memory. kfree() frees it. */
 struct iommufd_device *iommufd_new_idev(struct iommufd_ctx *ictx, struct device *dev);
-struct device *iommufd_device_of(const struct iommufd_device *idev);
 
 #endif

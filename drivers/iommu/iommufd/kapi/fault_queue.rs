@@ -140,7 +140,7 @@ impl FaultQueue {
         self.answer_read(|group| group.is_of(handle));
     }
 
-    /// Nobody reads or answers any more: all there is is invalid, and whatever comes.
+    /// Nobody reads or answers any more: whatever is there is invalid, and so is what comes.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.is_open = false;

@@ -30,7 +30,7 @@ const BITS: u64 = u8::BITS as u64;
 /// they stand for.
 const MOST: u64 = 16;
 
-/// As many addresses are looked at at once, from a multiple of it to the next: hardly any IOMMU
+/// So many addresses are looked at in one go, from a multiple of it to the next: hardly any IOMMU
 /// has pages that are larger.
 const STRIDE: u64 = SZ_1G as u64;
 

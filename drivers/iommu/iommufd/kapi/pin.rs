@@ -347,10 +347,13 @@ impl Batch<'_> {
     }
 }
 
+// What `contiguous` relies on.
+static_assert!(cfg!(CONFIG_SPARSEMEM_VMEMMAP));
+
 /// How many of `pages`, one at least, are contiguous at the front.
 ///
-/// Neighbouring pages have neighbouring `struct page`s: the Kconfig entry asks for
-/// SPARSEMEM_VMEMMAP, which makes one array of all of them.
+/// Neighbouring pages have neighbouring `struct page`s: SPARSEMEM_VMEMMAP makes one array of all
+/// of them.
 fn contiguous(pages: &[PagePtr]) -> usize {
     const STEP: usize = 16;
     let mut count = 0;

@@ -12,6 +12,7 @@
 #include <iommu-priv.h>
 #include <trace/events/iommufd.h>
 #include <uapi/linux/iommu.h>
+#include "driver.h"
 #include "driver_ctx.h"
 #include "helpers.h"
 #include "sw_msi.h"

@@ -36,10 +36,4 @@ void iommufd_put_vevent_back(struct iommufd_veventq *veventq, struct iommufd_vev
 void iommufd_drop_vevent(struct iommufd_veventq *veventq, struct iommufd_vevent *vevent);
 bool iommufd_has_vevent(struct iommufd_veventq *veventq);
 
-/*
- * Adds an event, from any context that may take a semaphore: that it was lost, if there is no
- * room, or no memory (-ENOMEM). -EOPNOTSUPP if there is no queue for them.
- */
-int iommufd_report_vevent(struct iommufd_viommu *viommu, u32 type, const void *data, size_t len);
-
 #endif

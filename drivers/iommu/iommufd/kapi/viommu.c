@@ -121,8 +121,3 @@ void iommufd_end_vdevice(struct iommufd_vdevice *vdev)
 		vdev->destroy(vdev);
 	xa_erase(&vdev->viommu->vdevs, vdev->virt_id);
 }
-
-struct iommufd_vdevice *iommufd_vdevice_from(struct iommufd_viommu *viommu, unsigned long virt_id)
-{
-	return xa_find(&viommu->vdevs, &virt_id, ULONG_MAX, XA_PRESENT);
-}

@@ -43,8 +43,5 @@ size_t iommufd_vdevice_size(const struct iommufd_viommu *viommu);
 int iommufd_init_vdevice(struct iommufd_vdevice *vdev);
 /* It is not found there any more. */
 void iommufd_end_vdevice(struct iommufd_vdevice *vdev);
-/* The first one with a number from @virt_id on; the caller has locked @viommu->vdevs. */
-struct iommufd_vdevice *iommufd_vdevice_from(struct iommufd_viommu *viommu,
-					     unsigned long virt_id);
 
 #endif

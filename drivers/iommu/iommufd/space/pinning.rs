@@ -155,7 +155,7 @@ impl<'a> Pinning<'a> {
     }
 
     /// As [`Self::pin_all`] does for [`Self::of_current`].
-    // Which of the two it is is asked only once.
+    // It is asked only once which of the two it is.
     #[inline(always)]
     pub(crate) fn pin_all_of_current(
         file: Option<&'a Arc<MemoryFile>>,
