@@ -433,7 +433,7 @@ static void *large_memory(void)
 
 	if (memory == MAP_FAILED)
 		return NULL;
-	madvise(memory, LARGE, MADV_NOHUGEPAGE);
+	keep_small(memory, LARGE);
 	for (offset = 0; offset < LARGE; offset += PAGE)
 		memory[offset] = 1;
 	return memory;

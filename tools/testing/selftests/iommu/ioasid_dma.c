@@ -278,9 +278,11 @@ TEST_F(dma, transparent_huge_pages)
 	char *memory = mmap(NULL, 4 * huge, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
+	if (!has_transparent_huge_pages())
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	ASSERT_NE(MAP_FAILED, memory);
 	memory = (char *)(((uintptr_t)memory + huge - 1) & -huge);
-	madvise(memory, 2 * huge, MADV_HUGEPAGE);
+	ASSERT_EQ(0, madvise(memory, 2 * huge, MADV_HUGEPAGE));
 	expect_both_ways(_metadata, &self->b, memory, 2 * huge);
 	expect_both_ways(_metadata, &self->b, memory + 3 * PAGE, huge);
 }

@@ -50,6 +50,8 @@ FIXTURE_SETUP(huge)
 	if (ret == -ENODEV)
 		SKIP(return, NO_DEVICE);
 	ASSERT_OK(ret);
+	if (!variant->hugetlb && !has_transparent_huge_pages())
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	/* A page more than is mapped: a write after fork() may need it. */
 	ASSERT_TRUE(provide_huge_pages(8));
 	self->memory = huge_memory(variant->hugetlb);
@@ -194,7 +196,7 @@ TEST_F(huge, small_pages_between)
 
 	ASSERT_EQ(middle, mmap(middle, HUGE_SIZE, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
-	ASSERT_EQ(0, madvise(middle, HUGE_SIZE, MADV_NOHUGEPAGE));
+	ASSERT_TRUE(keep_small(middle, HUGE_SIZE));
 	ASSERT_OK(MAP(0, SIZE));
 	EXPECT_EQ(self->pins + 2 + HUGE_SIZE / PAGE, held_pins());
 	EXPECT_TRUE(ARRIVES(HUGE_SIZE - PAGE));

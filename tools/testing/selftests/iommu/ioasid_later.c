@@ -547,7 +547,7 @@ static char *much_memory(void)
 	last = mmap(memory + GIB - TILE, TILE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	/* A large page would have one pin. */
-	return last == MAP_FAILED || madvise(last, TILE, MADV_NOHUGEPAGE) ? NULL : memory;
+	return last != MAP_FAILED && keep_small(last, TILE) ? memory : NULL;
 }
 
 /* Memory that never comes does not keep another process from being killed. */

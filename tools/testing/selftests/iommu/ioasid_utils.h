@@ -103,6 +103,20 @@ static inline bool provide_huge_pages(long count)
 	return good;
 }
 
+/* Whether the kernel makes large pages of small ones by itself. That of PREEMPT_RT does not. */
+static inline bool has_transparent_huge_pages(void)
+{
+	return !access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK);
+}
+
+#define NO_TRANSPARENT_HUGE_PAGES "the kernel has no transparent huge pages"
+
+/* Have the kernel leave the pages of @memory as small as they come. */
+static inline bool keep_small(void *memory, size_t size)
+{
+	return !has_transparent_huge_pages() || !madvise(memory, size, MADV_NOHUGEPAGE);
+}
+
 /* True if @memory has nothing but zeroes. */
 static inline bool is_zero(const char *memory, size_t size)
 {

@@ -275,21 +275,33 @@ static bool reaches(struct __test_metadata *_metadata, struct edu *edu, uint64_t
 	return changed;
 }
 
-/* COUNT pages at @memory, of which some in the middle go, then more, then all. */
+/* The device, with memory that can be cut. */
+static void use_type1(struct __test_metadata *_metadata, struct _test_data_container *self)
+{
+	ASSERT_OK(join(self->group, self->fd));
+	ASSERT_OK(CALL(VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
+	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.address);
+	ASSERT_LE(0, self->edu.fd);
+	ASSERT_OK(edu_start(&self->edu));
+}
+
+#define CUT_PAGES 1600
+
+/* So many at @memory, of which some in the middle go, then more, then all. */
 static void cut(struct __test_metadata *_metadata, struct _test_data_container *self,
-		char *memory, unsigned int count, bool single_pages)
+		char *memory, bool single_pages)
 {
 	/* What is unmapped, in pages, and how much of it is there. */
 	static const struct { unsigned int first, pages, found; } steps[] = {
 		{ 3, 1, 1 }, { 3, 1, 0 }, { 600, 513, 513 }, { 0, 1, 1 }, { 1599, 1, 1 },
 		{ 1500, 50, 50 }, { 599, 515, 2 }, { 2, 4, 3 },
 	};
-	unsigned int left = count;
+	unsigned int left = CUT_PAGES;
 	long pins = held_pins();
 
 	memory[0] = 0x5a;
-	ASSERT_OK(container_map(self->fd, memory, IOVA, count * PAGE));
-	EXPECT_EQ(count, pinned_pages());
+	ASSERT_OK(container_map(self->fd, memory, IOVA, CUT_PAGES * PAGE));
+	EXPECT_EQ(CUT_PAGES, pinned_pages());
 	ASSERT_OK(edu_dma(&self->edu, EDU_READS_MEMORY, IOVA, 0, 8));
 	for (unsigned int i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
 		unsigned int first = steps[i].first, behind = first + steps[i].pages;
@@ -321,19 +333,13 @@ static void cut(struct __test_metadata *_metadata, struct _test_data_container *
 
 TEST_F(container, type1_cuts)
 {
-	const unsigned int count = 1600;
 	struct vfio_iommu_type1_dma_unmap odd = {
 		.argsz = sizeof(odd), .iova = IOVA, .size = PAGE + 1,
 	};
 	struct vfio_iommu_type1_dma_unmap *constant = pages(1);
 	char *memory;
 
-	ASSERT_OK(join(self->group, self->fd));
-	ASSERT_OK(CALL(VFIO_SET_IOMMU, VFIO_TYPE1_IOMMU));
-	self->edu.fd = ioctl(self->group, VFIO_GROUP_GET_DEVICE_FD, self->edu.address);
-	ASSERT_LE(0, self->edu.fd);
-	ASSERT_OK(edu_start(&self->edu));
-
+	use_type1(_metadata, self);
 	ASSERT_OK(container_map(self->fd, self->memory, IOVA, 4 * PAGE));
 	EXPECT_ERRNO(EINVAL, call(self->fd, VFIO_IOMMU_UNMAP_DMA, &odd));
 	EXPECT_EQ(PAGE + 1, odd.size);
@@ -360,17 +366,26 @@ TEST_F(container, type1_cuts)
 	EXPECT_EQ(4, pinned_pages());
 	EXPECT_EQ(4 * PAGE, container_unmap(self->fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
 
-	/* Large pages that are cut in the middle, runs of all lengths, a run for each page. */
-	memory = anonymous(4 * HUGE_2M, MAP_PRIVATE);
+	/* Runs of all lengths, a run for each page. */
+	memory = small_pages(CUT_PAGES * PAGE);
+	ASSERT_NE(NULL, memory);
+	cut(_metadata, self, memory, true);
+	memory = backwards(CUT_PAGES);
+	ASSERT_NE(NULL, memory);
+	cut(_metadata, self, memory, true);
+}
+
+/* Large pages that are cut in the middle. */
+TEST_F(container, type1_cuts_large_pages)
+{
+	char *memory = anonymous(4 * HUGE_2M, MAP_PRIVATE);
+
+	if (!has_transparent_huge_pages())
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
+	use_type1(_metadata, self);
 	ASSERT_NE(NULL, memory);
 	ASSERT_OK(madvise(memory, 4 * HUGE_2M, MADV_HUGEPAGE));
-	cut(_metadata, self, memory, count, false);
-	memory = small_pages(count * PAGE);
-	ASSERT_NE(NULL, memory);
-	cut(_metadata, self, memory, count, true);
-	memory = backwards(count);
-	ASSERT_NE(NULL, memory);
-	cut(_metadata, self, memory, count, true);
+	cut(_metadata, self, memory, false);
 }
 
 /* A cut is one of all that was copied, too: each page goes with the last that has it. */

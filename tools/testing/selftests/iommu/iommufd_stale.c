@@ -374,7 +374,7 @@ static void keep_secrets(int socket)
 
 	if (secrets == MAP_FAILED || become_user(1000, 1UL << 20))
 		_exit(100);
-	madvise(secrets, SECRETS, MADV_NOHUGEPAGE);
+	keep_small(secrets, SECRETS);
 	memset(secrets, 'S', SECRETS);
 	if (write(socket, &byte, 1) != 1 || read(socket, &byte, 1) != 1)
 		_exit(101);

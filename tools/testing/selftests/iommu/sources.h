@@ -97,9 +97,7 @@ static inline char *small_pages(size_t size)
 {
 	char *memory = anonymous(size, MAP_PRIVATE);
 
-	if (memory && madvise(memory, size, MADV_NOHUGEPAGE))
-		return NULL;
-	return memory;
+	return memory && keep_small(memory, size) ? memory : NULL;
 }
 
 static inline char *transparent_huge_pages(size_t size)

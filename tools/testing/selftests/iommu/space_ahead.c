@@ -151,6 +151,8 @@ FIXTURE_SETUP(kinds)
 
 	if (missing)
 		SKIP(return, "%s", missing);
+	if (variant->get == huge_pages && !has_transparent_huge_pages())
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	if (variant->is_huge && !provide_huge_pages(MUCH / HUGE_2M))
 		SKIP(return, "there are too few huge pages");
 }

@@ -101,38 +101,53 @@ TEST_F(dma, largest_pages)
 	}
 }
 
-/* Whatever kind of memory has them, as long as pages of the process are as large. */
-TEST_F(dma, largest_pages_of_each_kind)
+#define LARGE (4 * HUGE_2M)
+
+/* That @memory, of LARGE bytes, gets large pages of the IOMMU where that can be. */
+static void check_large_pages(struct __test_metadata *_metadata, struct _test_data_dma *self,
+			      char *memory, uint64_t iova)
 {
-	char *(*const kinds[])(size_t size) = {
-		huge_pages_2m, memfd_huge_pages, transparent_huge_pages,
-	};
-	const size_t size = 4 * HUGE_2M;
+	const long before = iommu_tables();
+
+	ASSERT_OK(MAP(memory, iova, LARGE, IOASID_RW));
+	EXPECT_EQ(1, iommu_tables() - before);
+	check_ends(_metadata, self, memory, iova, LARGE);
+	/* By one page, memory and addresses do not go together. */
+	ASSERT_OK(MAP(memory, iova + LARGE + PAGE, LARGE, IOASID_RW));
+	EXPECT_EQ(1 + 5, iommu_tables() - before);
+	check_ends(_metadata, self, memory, iova + LARGE + PAGE, LARGE);
+	ASSERT_EQ(2 * LARGE, UNMAP(iova, 2 * LARGE + PAGE));
+	ASSERT_OK(munmap(memory, LARGE));
+}
+
+/* Whatever kind of memory has them, as long as pages of the process are as large. */
+TEST_F(dma, largest_pages_of_huge_pages)
+{
+	char *(*const kinds[])(size_t size) = { huge_pages_2m, memfd_huge_pages };
 	unsigned int i;
-	uint64_t iova;
 	char *memory;
-	long before;
 
 	if (!has_tables())
 		SKIP(return, "this IOMMU has no tables");
 	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
-		memory = kinds[i](size);
+		memory = kinds[i](LARGE);
 		ASSERT_NE(NULL, memory);
-		memset(memory, 1, size);
-		iova = AT + i * APART;
-		before = iommu_tables();
-		ASSERT_OK(MAP(memory, iova, size, IOASID_RW));
-		EXPECT_EQ(1, iommu_tables() - before)
-			TH_LOG("kind %u", i);
-		check_ends(_metadata, self, memory, iova, size);
-		/* By one page, memory and addresses do not go together. */
-		ASSERT_OK(MAP(memory, iova + size + PAGE, size, IOASID_RW));
-		EXPECT_EQ(1 + 5, iommu_tables() - before)
-			TH_LOG("kind %u", i);
-		check_ends(_metadata, self, memory, iova + size + PAGE, size);
-		ASSERT_EQ(2 * size, UNMAP(iova, 2 * size + PAGE));
-		ASSERT_OK(munmap(memory, size));
+		memset(memory, 1, LARGE);
+		check_large_pages(_metadata, self, memory, AT + i * APART);
 	}
+}
+
+TEST_F(dma, largest_pages_of_transparent_huge_pages)
+{
+	char *memory;
+
+	if (!has_tables())
+		SKIP(return, "this IOMMU has no tables");
+	if (!has_transparent_huge_pages())
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
+	memory = transparent_huge_pages(LARGE);
+	ASSERT_NE(NULL, memory);
+	check_large_pages(_metadata, self, memory, AT);
 }
 
 /* Small pages that lie in a row in memory are as good as a large one. */
@@ -161,7 +176,8 @@ TEST_F(dma, rows_of_small_pages)
 TEST_F(dma, from_a_page_upwards)
 {
 	const size_t most = 256 * MIB;
-	char *memory = transparent_huge_pages(most);
+	char *memory = has_transparent_huge_pages() ? transparent_huge_pages(most) :
+						      small_pages(most);
 	size_t size;
 
 	ASSERT_NE(NULL, memory);

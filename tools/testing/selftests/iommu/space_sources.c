@@ -59,6 +59,12 @@ FIXTURE_VARIANT_ADD(dma, shuffled_memfd) { .make = shuffled_memfd, .size = 8 * M
 FIXTURE_VARIANT_ADD(dma, file_of_tmpfs) { .make = tmpfs_file, .size = 8 * MIB };
 FIXTURE_VARIANT_ADD(dma, private_file) { .make = private_file, .size = 8 * MIB };
 
+/* Whether this kernel has the kind of memory at all. */
+static bool is_to_be_had(const struct _fixture_variant_dma *variant)
+{
+	return variant->make != transparent_huge_pages || has_transparent_huge_pages();
+}
+
 #define AT GIB		/* an IOVA aligned to every page */
 
 /* All of it, to begin with pages that the process has not touched. */
@@ -67,6 +73,8 @@ TEST_F(dma, read_and_write)
 	const size_t size = variant->size;
 	char *memory = variant->make(size);
 
+	if (!is_to_be_had(variant))
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	ASSERT_NE(NULL, memory);
 	ASSERT_OK(MAP(memory, AT, size, IOASID_RW));
 	EXPECT_EQ(1 + size / PAGE, pinned_pages());
@@ -84,6 +92,8 @@ TEST_F(dma, read_only)
 {
 	char *memory = variant->make(variant->size);
 
+	if (!is_to_be_had(variant))
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	ASSERT_NE(NULL, memory);
 	ASSERT_OK(MAP(memory, AT, variant->size, IOASID_READ));
 	EXPECT_READS(AT, memory);
@@ -111,6 +121,8 @@ TEST_F(dma, parts_of_huge_pages)
 {
 	char *memory = variant->make(variant->size);
 
+	if (!is_to_be_had(variant))
+		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	ASSERT_NE(NULL, memory);
 	check_part(_metadata, self, memory + 3 * PAGE, AT, 4 * MIB);
 	check_part(_metadata, self, memory + HUGE_2M, AT + 5 * PAGE, 4 * MIB);
