@@ -62,7 +62,9 @@ def references(text, module):
                 continue
         base = module[:len(module) - climbs] if climbs else ()
         for path, at in tree_paths(text, found.end())[0]:
-            yield (*base, *path), at
+            # The kernel's module!() makes that name, for everybody.
+            if path != ('LocalModule',):
+                yield (*base, *path), at
 
 
 def file_of(path, modules):

@@ -128,7 +128,7 @@ fn returned(done: Result<usize>) -> isize {
 
 impl<T: EventFile> Operations<T> {
     const TABLE: &'static bindings::file_operations = &bindings::file_operations {
-        owner: this_module::<T::OwnerModule>().as_ptr(),
+        owner: this_module::<crate::LocalModule>().as_ptr(),
         read: Some(Self::read),
         write: if T::HAS_WRITE {
             Some(Self::write)
