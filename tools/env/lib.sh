@@ -8,6 +8,7 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 CACHE=${IOMMUFD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iommufd}
 SANDBOX=$CACHE/sandbox
+[ "$IOMMUFD_DEBIAN" = trixie ] || SANDBOX+=.$IOMMUFD_DEBIAN
 LOG=$CACHE/setup.log
 
 say() { printf '%s\n' "$*" >&2; }
@@ -54,16 +55,41 @@ set_toolchain() {
 	: "$karch" "$cross" "$arch32" "$cc32"
 }
 
-# kernel_release ARCH [KERNEL]: the release that the set-up chose for ARCH, or nothing; or
-# that of the checking kernel KERNEL, if it is built.
+# kernel_release ARCH [KERNEL]: the release that the set-up chose for ARCH, or nothing; that of
+# the checking kernel KERNEL, if it is built; or KERNEL, if it is a release itself.
 kernel_release() {
 	local release
-	release=$(cat "$CACHE/release.$1" 2>/dev/null) || return
-	if checking_kernel "${2-}"; then
-		cat "$(checking_home "$release" "$2")/obj/include/config/kernel.release"
-	else
-		echo "$release"
-	fi
+	release=$(cat "$CACHE/release.$1" 2>/dev/null) || :
+	case ${2:-stock} in
+	[0-9]*) release=$2 ;;
+	stock) ;;
+	*) release=$(cat "$(checking_home "$release" "$2")/obj/include/config/kernel.release") ;;
+	esac
+	[ -n "$release" ] && echo "$release"
+}
+
+# series_of RELEASE: linux-source-7.3 is the source of 7.3.4+deb13-amd64.
+series_of() { sed 's/^\([0-9]*\.[0-9]*\).*/\1/' <<<"$1"; }
+
+# of_release RELEASE: from here on, all is done in the sandbox of that release of Debian which the
+# kernel is of, with the compiler that builds its kernels.
+of_release() {
+	case $1 in
+	*+deb13*) IOMMUFD_DEBIAN=trixie ;;
+	[0-9]*-amd64 | [0-9]*-arm64) IOMMUFD_DEBIAN=sid ;;
+	*) return 0 ;;
+	esac
+	export IOMMUFD_DEBIAN
+	. "$TOP/tools/env/lib.sh"
+}
+
+# refuse_old RELEASE: before anything is done for a kernel that cannot have the modules.
+refuse_old() {
+	local older
+	older=$(printf '%s\n' "$KERNEL_OLDEST" "$1" | sort -V | head -n 1)
+	[ "$older" = "$KERNEL_OLDEST" ] ||
+		die "there are no modules for linux $1: Debian has Rust in its kernels from $KERNEL_OLDEST on" \
+			"Boot a kernel of $BACKPORTS."
 }
 
 # iommufd_exports SOURCE: the names that the kernel's source has iommufd export, as modules
