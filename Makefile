@@ -23,7 +23,8 @@ help:
 #: make bench      this driver, VFIO type1 and mainline's C iommufd side by side
 #:                 (9 minutes); QUICK=1 for the main rows, WALL=1 for real time
 #: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
-#:                 ARCH=arm64, KERNEL=<release> or KERNEL=debug for another
+#:                 ARCH=arm64 for another machine; KERNEL=<release> for another kernel of Debian's,
+#:                 from 7.2 on, which is fetched and prepared first (3 minutes); KERNEL=debug
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
 #: make iommuctl   build/bin/<arch>/iommuctl, which says who maps what, and what is wrong (15 s)
 #: make deb        build/deb/*.deb: the modules for DKMS to build on the machine that they
