@@ -24,7 +24,9 @@ help:
 #:                 (9 minutes); QUICK=1 for the main rows, WALL=1 for real time
 #: make modules    build/<kernel release>/*.ko for the stock kernel (10 s)
 #:                 ARCH=arm64 for another machine; KERNEL=<release> for another kernel of Debian's,
-#:                 from 7.2 on, which is fetched and prepared first (3 minutes); KERNEL=debug
+#:                 from 7.2 on, which is fetched and prepared first (3 minutes); KERNEL=debug;
+#:                 KDIR=/usr/lib/modules/<release>/build [KSRC=<source>] for the kernel of
+#:                 another distribution, on its own headers and with its compilers
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
 #: make iommuctl   build/bin/<arch>/iommuctl, which says who maps what, and what is wrong (15 s)
 #: make deb        build/deb/*.deb: the modules for DKMS to build on the machine that they
@@ -38,7 +40,8 @@ help:
 #:                 ARCH=arm64, KERNEL=<release>, UPDATE=1 for the newest kernel,
 #:                 DEBUG=1 for the debug kernel (10 minutes more)
 #: make install    put the modules of the running kernel into /lib/modules (as root, after
-#:                 'make modules KERNEL=$(uname -r)'); KERNEL=, INSTALL_MOD_PATH= move it
+#:                 'make modules KERNEL=$(uname -r)'); KERNEL=, INSTALL_MOD_PATH= move it;
+#:                 REPLACE=1 in place of the kernel's own iommufd (CONFIG_IOMMUFD=m)
 #: make uninstall  remove exactly what 'make install' put there
 #: make clean      delete build/
 #: make clean-cache  delete what the set-up made, after asking
@@ -47,7 +50,7 @@ setup:
 	@tools/env/setup $(target_options) $(call flag,UPDATE,update) $(call flag,DEBUG,debug)
 
 modules programs iommuctl:
-	@tools/env/build $(target_options) $@
+	@$(if $(and $(KDIR),$(filter modules,$@)),tools/headers/build '$(KDIR)' $(KSRC),tools/env/build $(target_options) $@)
 
 deb:
 	@tools/deb/build
@@ -77,7 +80,7 @@ screens:
 	@tools/testing/suites/iommuctl --screens
 
 install uninstall:
-	@INSTALL_MOD_PATH='$(INSTALL_MOD_PATH)' tools/install $@ $(KERNEL)
+	@INSTALL_MOD_PATH='$(INSTALL_MOD_PATH)' tools/install $@ $(call flag,REPLACE,replace) $(KERNEL)
 
 clean:
 	rm -rf build
