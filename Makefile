@@ -7,7 +7,7 @@ opt = $(if $($(1)),--$(2) '$($(1))')
 flag = $(if $($(1)),--$(2))
 target_options = $(call opt,ARCH,arch) $(call opt,KERNEL,kernel)
 
-.PHONY: help setup modules programs iommuctl deb demo check fuzz bench lint htmldocs screens install uninstall clean clean-cache
+.PHONY: help setup modules programs iommuctl deb dist demo check fuzz bench lint htmldocs screens install uninstall clean clean-cache
 
 help:
 	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,8 @@ help:
 #: make iommuctl   build/bin/<arch>/iommuctl, which says who maps what, and what is wrong (15 s)
 #: make deb        build/deb/*.deb: the modules for DKMS to build on the machine that they
 #:                 are installed on, and iommuctl (30 s)
+#: make dist       build/dist/: the sources packed, with a PKGBUILD for Arch Linux and a spec for
+#:                 Fedora, for makepkg and rpmbuild
 #: make lint       formatting, clippy, checkpatch, SPDX, layering, documentation, ...
 #:                 (1 minute)
 #: make htmldocs   Documentation/ as HTML, in build/htmldocs (10 s)
@@ -54,6 +56,9 @@ modules programs iommuctl:
 
 deb:
 	@tools/deb/build
+
+dist:
+	@tools/dist
 
 demo:
 	@tools/testing/demo $(DEVICE)
