@@ -13,7 +13,7 @@
  * that far.
  */
 
-TRACE_EVENT(map,
+TRACE_EVENT(iommufd_map,
 	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 runs, u64 duration_ns, int result),
 	TP_ARGS(ioasid, iova, length, runs, duration_ns, result),
 	TP_STRUCT__entry(
@@ -37,7 +37,7 @@ TRACE_EVENT(map,
 		  __entry->duration_ns, __entry->result)
 );
 
-TRACE_EVENT(unmap,
+TRACE_EVENT(iommufd_unmap,
 	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 unmapped, u64 runs, u64 duration_ns,
 		 int result),
 	TP_ARGS(ioasid, iova, length, unmapped, runs, duration_ns, result),
@@ -65,7 +65,7 @@ TRACE_EVENT(unmap,
 );
 
 /* A space got its first domain, for which what is mapped is pinned, and mapped into it. */
-TRACE_EVENT(pin,
+TRACE_EVENT(iommufd_pin,
 	TP_PROTO(u32 ioasid, u64 areas, u64 bytes, u64 duration_ns, int result),
 	TP_ARGS(ioasid, areas, bytes, duration_ns, result),
 	TP_STRUCT__entry(
@@ -88,7 +88,7 @@ TRACE_EVENT(pin,
 );
 
 /* Within a map or pin, each time that 32 MiB more of an area are pinned. */
-TRACE_EVENT(progress,
+TRACE_EVENT(iommufd_progress,
 	TP_PROTO(u32 ioasid, u64 iova, u64 length, u64 done),
 	TP_ARGS(ioasid, iova, length, done),
 	TP_STRUCT__entry(
@@ -130,16 +130,16 @@ DECLARE_EVENT_CLASS(iommufd_device,
 );
 
 /* Binding knows of no address space: its ioasid is 0. */
-DEFINE_EVENT(iommufd_device, bind,
+DEFINE_EVENT(iommufd_device, iommufd_bind,
 	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
 	TP_ARGS(device, id, ioasid, duration_ns, result));
 
 /* Replacing, too, is attaching. */
-DEFINE_EVENT(iommufd_device, attach,
+DEFINE_EVENT(iommufd_device, iommufd_attach,
 	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
 	TP_ARGS(device, id, ioasid, duration_ns, result));
 
-DEFINE_EVENT(iommufd_device, detach,
+DEFINE_EVENT(iommufd_device, iommufd_detach,
 	TP_PROTO(const char *device, u32 id, u32 ioasid, u64 duration_ns, int result),
 	TP_ARGS(device, id, ioasid, duration_ns, result));
 

@@ -51,7 +51,7 @@ pub(crate) fn map(
     length: u64,
     work: impl FnOnce() -> Result<u64>,
 ) -> Result<u64> {
-    if !is_on!(__tracepoint_map) {
+    if !is_on!(__tracepoint_iommufd_map) {
         return work();
     }
     let start = Instant::<Monotonic>::now();
@@ -68,7 +68,7 @@ pub(crate) fn map_somewhere(
     length: u64,
     work: impl FnOnce() -> Result<(IovaRange, u64)>,
 ) -> Result<IovaRange> {
-    if !is_on!(__tracepoint_map) {
+    if !is_on!(__tracepoint_iommufd_map) {
         return work().map(|(range, _)| range);
     }
     let start = Instant::<Monotonic>::now();
@@ -83,7 +83,9 @@ pub(crate) fn map_somewhere(
 
 fn mapped(ioasid: u32, iova: u64, length: u64, runs: u64, start: Instant<Monotonic>, errno: c_int) {
     // SAFETY: The event only reads its arguments.
-    unsafe { sys::rust_do_trace_map(ioasid, iova, length, runs, nanoseconds(start), errno) };
+    unsafe {
+        sys::rust_do_trace_iommufd_map(ioasid, iova, length, runs, nanoseconds(start), errno)
+    };
 }
 
 /// Does an unmap and traces it.
@@ -94,7 +96,7 @@ pub(crate) fn unmap(
     length: u64,
     work: impl FnOnce() -> Result<Unmapped>,
 ) -> Result<Unmapped> {
-    if !is_on!(__tracepoint_unmap) {
+    if !is_on!(__tracepoint_iommufd_unmap) {
         return work();
     }
     let start = Instant::<Monotonic>::now();
@@ -103,7 +105,7 @@ pub(crate) fn unmap(
     let duration = nanoseconds(start);
     // SAFETY: The event only reads its arguments.
     unsafe {
-        sys::rust_do_trace_unmap(
+        sys::rust_do_trace_iommufd_unmap(
             ioasid,
             iova,
             length,
@@ -127,22 +129,24 @@ pub(crate) struct PinnedAreas {
 
 /// Pins all of an address space's memory and traces it.
 pub(crate) fn pin(ioasid: u32, all: PinnedAreas, work: impl FnOnce() -> Result) -> Result {
-    if !is_on!(__tracepoint_pin) {
+    if !is_on!(__tracepoint_iommufd_pin) {
         return work();
     }
     let start = Instant::<Monotonic>::now();
     let result = work();
     let duration = nanoseconds(start);
     // SAFETY: The event only reads its arguments.
-    unsafe { sys::rust_do_trace_pin(ioasid, all.areas, all.bytes, duration, errno(&result)) };
+    unsafe {
+        sys::rust_do_trace_iommufd_pin(ioasid, all.areas, all.bytes, duration, errno(&result))
+    };
     result
 }
 
 /// Traces how much of a map is done.
 pub(crate) fn progress(ioasid: u32, iova: u64, length: u64, done: u64) {
-    if is_on!(__tracepoint_progress) {
+    if is_on!(__tracepoint_iommufd_progress) {
         // SAFETY: The event only reads its arguments.
-        unsafe { sys::rust_do_trace_progress(ioasid, iova, length, done) };
+        unsafe { sys::rust_do_trace_iommufd_progress(ioasid, iova, length, done) };
     }
 }
 
@@ -179,18 +183,18 @@ macro_rules! device_event {
 device_event!(
     /// Binds a device and traces it; `ioasid` is 0.
     bind,
-    __tracepoint_bind,
-    rust_do_trace_bind
+    __tracepoint_iommufd_bind,
+    rust_do_trace_iommufd_bind
 );
 device_event!(
     /// Attaches or moves a device and traces it.
     attach,
-    __tracepoint_attach,
-    rust_do_trace_attach
+    __tracepoint_iommufd_attach,
+    rust_do_trace_iommufd_attach
 );
 device_event!(
     /// Detaches a device and traces it.
     detach,
-    __tracepoint_detach,
-    rust_do_trace_detach
+    __tracepoint_iommufd_detach,
+    rust_do_trace_iommufd_detach
 );

@@ -53,9 +53,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
     parse::number(words.find_map(|word| word.strip_prefix(name))?)
 }
 
-/// `THREAD-PID [CPU] FLAGS SECONDS: unmap: ioasid=...`
+/// `THREAD-PID [CPU] FLAGS SECONDS: iommufd_unmap: ioasid=...`
 fn unmap(line: &str) -> Option<Unmap> {
-    let (head, fields) = line.split_once(": unmap: ")?;
+    let (head, fields) = line.split_once(": iommufd_unmap: ")?;
     let (thread, rest) = head.split_once(" [")?;
     let (first, length) = (field(fields, "iova=")?, field(fields, "length=")?);
     (field(fields, "result=")? == 0).then_some(())?;
@@ -106,8 +106,12 @@ impl Call {
 }
 
 fn call(line: &str) -> Option<Call> {
-    let is_map = line.contains(": map: ");
-    let event = if is_map { ": map: " } else { ": unmap: " };
+    let is_map = line.contains(": iommufd_map: ");
+    let event = if is_map {
+        ": iommufd_map: "
+    } else {
+        ": iommufd_unmap: "
+    };
     let (head, fields) = line.split_once(event)?;
     let (command, thread) = head.split_once(" [")?.0.trim().rsplit_once('-')?;
     let has_failed = !fields.ends_with("result=0");
@@ -164,7 +168,7 @@ impl Live {
             pipe: None,
             rest: String::new(),
         };
-        for event in ["map", "unmap"] {
+        for event in ["iommufd_map", "iommufd_unmap"] {
             fs::write(
                 live.folder.join(format!("events/iommufd/{event}/enable")),
                 "1",
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn calls() {
-        let line = "     a vm-m-1234    [001] .....  98.765432: map: ioasid=2 iova=0x1000 \
+        let line = "     a vm-m-1234    [001] .....  98.765432: iommufd_map: ioasid=2 iova=0x1000 \
                     length=0x2000 runs=1 duration_ns=5 result=0";
         let expected = Call {
             thread: 1234,
@@ -242,7 +246,7 @@ mod tests {
             ..expected.clone()
         };
         assert_eq!(call(&line.replace("result=0", "result=-12")), Some(failed));
-        let unmap = line.replace(": map:", ": unmap:");
+        let unmap = line.replace(": iommufd_map:", ": iommufd_unmap:");
         let unmap = unmap.replace("runs=1", "unmapped=0x1000 runs=1");
         let unmapped = Call {
             is_map: false,
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn lines() {
-        let line = "     qemu-system-x86-1234    [001] .....  98.765432: unmap: ioasid=2 \
+        let line = "     qemu-system-x86-1234    [001] .....  98.765432: iommufd_unmap: ioasid=2 \
                     iova=0x1000 length=0x2000 unmapped=0x2000 runs=1 duration_ns=5 result=0";
         let expected = Unmap {
             seconds: 98.765432,

@@ -235,7 +235,7 @@ fn draw(told: &Explanation) -> String {
         text += &space.last_unmap.as_ref().map_or_else(
             || {
                 "  No unmap of it was traced. To see the next one: echo 1 \
-                 >/sys/kernel/tracing/events/iommufd/unmap/enable\n"
+                 >/sys/kernel/tracing/events/iommufd/iommufd_unmap/enable\n"
                     .to_owned()
             },
             |unmap| {

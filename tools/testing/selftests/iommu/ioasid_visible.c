@@ -375,18 +375,26 @@ TEST_F(visible, contexts_show_areas)
 
 /* --- trace events ------------------------------------------------------------------ */
 
-/* Record the events in a buffer of their own. False if there is no way to. */
-static bool start_trace(void)
+/* Record these events as well. False if there is no way to. */
+static bool trace_too(const char *events)
 {
+	char path[128];
 	bool on;
 	int fd;
 
-	rmdir(TRACE);	/* left behind by a test that was killed */
-	mkdir(TRACE, 0700);
-	fd = open(TRACE "/events/iommufd/enable", O_WRONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), TRACE "/events/%s/enable", events);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
 	on = fd >= 0 && write(fd, "1", 1) == 1;
 	close(fd);
 	return on;
+}
+
+/* Record the events in a buffer of their own. False if there is no way to. */
+static bool start_trace(void)
+{
+	rmdir(TRACE);	/* left behind by a test that was killed */
+	mkdir(TRACE, 0700);
+	return trace_too("iommufd");
 }
 
 static uint64_t nanoseconds(void)
@@ -433,6 +441,8 @@ static void expect_event(struct __test_metadata *_metadata, int result, const ch
 }
 
 #define EXPECT_EVENT(...) expect_event(_metadata, __VA_ARGS__)
+#define MAP_EVENT "iommufd_map: ioasid=%d iova=0x%llx length=0x%llx runs="
+#define UNMAP_EVENT "iommufd_unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped="
 
 static void expect_events(struct __test_metadata *_metadata, int count)
 {
@@ -492,12 +502,9 @@ TEST_F(trace, map)
 	ASSERT_EQ(-EEXIST, MAP(1, 1));
 	ASSERT_OK(munmap(self->memory, PAGE));
 	ASSERT_EQ(-EFAULT, MAP(8, 2));
-	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%llx length=0x%llx runs=%d", self->b.ioasid, FIRST,
-		     3 * PAGE, RUNS);
-	EXPECT_EVENT(-EEXIST, "map: ioasid=%d iova=0x%llx length=0x%llx runs=0", self->b.ioasid,
-		     FIRST + PAGE, PAGE);
-	EXPECT_EVENT(-EFAULT, "map: ioasid=%d iova=0x%llx length=0x%llx runs=0", self->b.ioasid,
-		     FIRST + 8 * PAGE, 2 * PAGE);
+	EXPECT_EVENT(0, MAP_EVENT "%d", self->b.ioasid, FIRST, 3 * PAGE, RUNS);
+	EXPECT_EVENT(-EEXIST, MAP_EVENT "0", self->b.ioasid, FIRST + PAGE, PAGE);
+	EXPECT_EVENT(-EFAULT, MAP_EVENT "0", self->b.ioasid, FIRST + 8 * PAGE, 2 * PAGE);
 	expect_events(_metadata, 3);
 }
 
@@ -509,12 +516,10 @@ TEST_F(trace, unmap)
 	ASSERT_EQ(-EINVAL, UNMAP(0, 1));
 	ASSERT_EQ(4 * PAGE, UNMAP(0, 8));
 	ASSERT_EQ(0, UNMAP(16, 2));
-	EXPECT_EVENT(-EINVAL, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
-		     self->b.ioasid, FIRST, PAGE);
-	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x%llx runs=%d",
-		     self->b.ioasid, FIRST, 8 * PAGE, 4 * PAGE, RUNS + 1);
-	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
-		     self->b.ioasid, FIRST + 16 * PAGE, 2 * PAGE);
+	EXPECT_EVENT(-EINVAL, UNMAP_EVENT "0x0 runs=0", self->b.ioasid, FIRST, PAGE);
+	EXPECT_EVENT(0, UNMAP_EVENT "0x%llx runs=%d", self->b.ioasid, FIRST, 8 * PAGE, 4 * PAGE,
+		     RUNS + 1);
+	EXPECT_EVENT(0, UNMAP_EVENT "0x0 runs=0", self->b.ioasid, FIRST + 16 * PAGE, 2 * PAGE);
 	expect_events(_metadata, 2 + 3);
 }
 
@@ -539,17 +544,43 @@ TEST_F(trace, mainlines_calls)
 	ASSERT_OK(call(fd, IOMMU_VFIO_IOAS, &set));
 	ASSERT_EQ(-ENOENT, container_unmap(fd, copy.dst_iova, PAGE, 0));
 	ASSERT_EQ(2 * PAGE, container_unmap(fd, 0, 0, VFIO_DMA_UNMAP_FLAG_ALL));
-	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%llx length=0x%llx runs=%d", from, chosen,
-		     3 * PAGE, RUNS);
-	EXPECT_EVENT(0, "map: ioasid=%d iova=0x%llx length=0x%llx runs=%d", to, copy.dst_iova,
-		     2 * PAGE, RUNS - 1);
-	EXPECT_EVENT(-EEXIST, "map: ioasid=%d iova=0x%llx length=0x%llx runs=0", from, chosen,
-		     PAGE);
-	EXPECT_EVENT(-ENOENT, "unmap: ioasid=%d iova=0x%llx length=0x%llx unmapped=0x0 runs=0",
-		     to, copy.dst_iova, PAGE);
-	EXPECT_EVENT(0, "unmap: ioasid=%d iova=0x0 length=0x0 unmapped=0x%llx runs=%d", to,
-		     2 * PAGE, RUNS - 1);
+	EXPECT_EVENT(0, MAP_EVENT "%d", from, chosen, 3 * PAGE, RUNS);
+	EXPECT_EVENT(0, MAP_EVENT "%d", to, copy.dst_iova, 2 * PAGE, RUNS - 1);
+	EXPECT_EVENT(-EEXIST, MAP_EVENT "0", from, chosen, PAGE);
+	EXPECT_EVENT(-ENOENT, UNMAP_EVENT "0x0 runs=0", to, copy.dst_iova, PAGE);
+	EXPECT_EVENT(0, UNMAP_EVENT "0x%llx runs=%d", to, 0ULL, 0ULL, 2 * PAGE, RUNS - 1);
 	expect_events(_metadata, 3 + 2);
+}
+
+/* The bytes that the core's events of this kind tell of, from FIRST on. */
+static unsigned long long seen_by_core(const char *event)
+{
+	unsigned long long first, bytes, sum = 0;
+	const char *line = text;
+
+	while ((line = strstr(line, event))) {
+		line += strlen(event);
+		if (sscanf(line, " IOMMU: iova=%llx", &first) == 1 && first >= FIRST &&
+		    first < FIRST + 8 * PAGE &&
+		    sscanf(strstr(line, " size="), " size=%llu", &bytes) == 1)
+			sum += bytes;
+	}
+	return sum;
+}
+
+/* Whoever watches the IOMMU core sees what goes past it: one run, and several. */
+TEST_F(trace, events_of_the_core)
+{
+	ASSERT_TRUE(trace_too("iommu/map") && trace_too("iommu/unmap"));
+	ATTACH_UNSEEN();
+	ASSERT_OK(MAP(0, 3));
+	ASSERT_OK(MAP(4, 1));
+	ASSERT_NE(NULL, read_text(TRACE "/trace"));
+	EXPECT_EQ(4 * PAGE, seen_by_core(": map:"));
+	EXPECT_EQ(0, seen_by_core(": unmap:"));
+	ASSERT_EQ(4 * PAGE, UNMAP(0, 8));
+	ASSERT_NE(NULL, read_text(TRACE "/trace"));
+	EXPECT_EQ(4 * PAGE, seen_by_core(": unmap:"));
 }
 
 /* A space of which the device can use nothing: one page behind a range that it can. */
@@ -574,18 +605,18 @@ TEST_F(trace, bind_attach_detach)
 
 	ASSERT_LT(0, other);
 	ASSERT_LT(0, nowhere);
-	EXPECT_EVENT(0, "bind: device=%s id=%d ioasid=0", name, id);
+	EXPECT_EVENT(0, "iommufd_bind: device=%s id=%d ioasid=0", name, id);
 	expect_events(_metadata, 1);
 	ASSERT_EQ(-EINVAL, vfio_attach(self->b.edu.fd, nowhere));
-	EXPECT_EVENT(-EINVAL, "attach: device=%s id=%d ioasid=%d", name, id, nowhere);
+	EXPECT_EVENT(-EINVAL, "iommufd_attach: device=%s id=%d ioasid=%d", name, id, nowhere);
 	ASSERT_OK(vfio_attach(self->b.edu.fd, self->b.ioasid));
-	EXPECT_EVENT(0, "attach: device=%s id=%d ioasid=%d", name, id, self->b.ioasid);
+	EXPECT_EVENT(0, "iommufd_attach: device=%s id=%d ioasid=%d", name, id, self->b.ioasid);
 	/* A move is one event, not two. */
 	ASSERT_OK(vfio_attach(self->b.edu.fd, other));
-	EXPECT_EVENT(0, "attach: device=%s id=%d ioasid=%d", name, id, other);
+	EXPECT_EVENT(0, "iommufd_attach: device=%s id=%d ioasid=%d", name, id, other);
 	expect_events(_metadata, 4);
 	ASSERT_OK(vfio_detach(self->b.edu.fd));
-	EXPECT_EVENT(0, "detach: device=%s id=%d ioasid=%d", name, id, other);
+	EXPECT_EVENT(0, "iommufd_detach: device=%s id=%d ioasid=%d", name, id, other);
 	expect_events(_metadata, 5);
 }
 
@@ -594,8 +625,8 @@ TEST_F(trace, detach_by_close)
 {
 	ASSERT_OK(vfio_attach(self->b.edu.fd, self->b.ioasid));
 	edu_close(&self->b.edu);
-	EXPECT_EVENT(0, "detach: device=%s id=%d ioasid=%d", self->b.edu.address, self->b.id,
-		     self->b.ioasid);
+	EXPECT_EVENT(0, "iommufd_detach: device=%s id=%d ioasid=%d", self->b.edu.address,
+		     self->b.id, self->b.ioasid);
 	expect_events(_metadata, 3);
 }
 
