@@ -34,6 +34,7 @@ pub(crate) mod run;
 pub(crate) mod rwsem;
 pub(crate) mod spans;
 pub(crate) mod sw_msi;
+mod table;
 pub(crate) mod task;
 pub(crate) mod trace;
 pub(crate) mod user;

@@ -666,6 +666,7 @@ impl Space {
     /// # Errors
     ///
     /// `EBUSY`: hardware reads something in the range. `EINVAL`: an end of it cuts an area.
+    #[inline(always)]
     fn pinned_in(&self, range: IovaRange) -> Result<Option<IovaRange>> {
         if self.locked.first_in(range).is_some() {
             return Err(EBUSY);

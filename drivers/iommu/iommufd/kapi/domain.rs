@@ -15,6 +15,7 @@ use crate::{
             Span, //
         },
         sw_msi::DomainDoorbells,
+        table::Table,
         task,
         user_data::UserData, //
     },
@@ -84,10 +85,12 @@ impl Prot {
 ///
 /// # Invariants
 ///
-/// `ptr` is a domain that this owns. It has a page table if it `translates`.
+/// `ptr` is a domain that this owns. It has a page table if it `translates`, which is `table` if it
+/// is a generic one.
 pub(crate) struct Domain {
     ptr: NonNull<bindings::iommu_domain>,
     translates: bool,
+    table: Option<Table>,
     enforces_snoop: bool,
     leftover: Leftover,
     faults: Faults,
@@ -172,10 +175,13 @@ impl Domain {
                 sys::iommufd_alloc_paging(dev.as_raw(), flags, &raw const data)
             },
         };
+        let ptr = NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?;
         let mut domain = Self {
             // INVARIANT: A new domain is nobody else's.
-            ptr: NonNull::new(from_err_ptr(domain)?).ok_or(ENODEV)?,
+            ptr,
             translates: dev.is_translated(),
+            // SAFETY: The domain was just made, and is not freed before this is dropped.
+            table: unsafe { Table::of(ptr.as_ptr()) },
             enforces_snoop: false,
             leftover: Leftover::new(),
             faults: Faults::new(),
@@ -338,7 +344,7 @@ impl Domain {
             return unsafe { self.map_span(iova, run.span(), prot, large) };
         }
         if large {
-            return self.map_lists(iova, runs, prot);
+            return self.map_runs(iova, runs, prot);
         }
         // SAFETY: The caller's promise.
         unsafe { self.map_small(iova, runs, prot) }
@@ -429,6 +435,9 @@ impl Domain {
         if !self.translates {
             return Ok(());
         }
+        if let Some(table) = &self.table {
+            return self.map_table(table, iova, core::iter::once(span), prot, gfp);
+        }
         // SAFETY: The domain is valid, and has a page table. Addresses and sizes are multiples of
         // its smallest page, or it says no. The callers of our callers keep what is there.
         to_result(unsafe {
@@ -443,10 +452,44 @@ impl Domain {
         })
     }
 
-    fn map_lists(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
+    /// Maps `spans` into its `table`, and tells the IOMMU once of all of them.
+    #[inline(always)]
+    fn map_table(
+        &self,
+        table: &Table,
+        iova: u64,
+        spans: impl Iterator<Item = Span>,
+        prot: Prot,
+        gfp: bindings::gfp_t,
+    ) -> Result {
+        let mut mapped = 0;
+        // SAFETY: The addresses are the caller's. The callers of our callers keep what is there.
+        let result = unsafe { table.map(iova, spans, prot.bits(), gfp, &mut mapped) };
+        let result = result.and_then(|()| {
+            // SAFETY: The domain is valid.
+            to_result(unsafe { sys::iommufd_sync_map(self.as_raw(), iova as c_ulong, mapped) })
+        });
+        if result.is_err() {
+            let mapped = IovaRange::until(iova, iova.wrapping_add(mapped as u64));
+            // SAFETY: The addresses are the caller's, and were just mapped.
+            unsafe { self.unmap(mapped.into_iter()) };
+        }
+        result
+    }
+
+    /// Maps `runs` in as few steps as the page table allows.
+    fn map_runs(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
         if !self.translates {
             return Ok(());
         }
+        if let Some(table) = &self.table {
+            let spans = runs.iter().map(PinnedRun::span);
+            return self.map_table(table, iova, spans, prot, bindings::GFP_KERNEL_ACCOUNT);
+        }
+        self.map_lists(iova, runs, prot)
+    }
+
+    fn map_lists(&self, iova: u64, runs: &[PinnedRun], prot: Prot) -> Result {
         let mut list = [const { MaybeUninit::uninit() }; LIST];
         // SAFETY: There is room for `LIST` entries, and no more are asked for.
         unsafe { bindings::sg_init_table(list.as_mut_ptr().cast(), LIST as c_uint) };
@@ -562,16 +605,18 @@ impl<'a> Gather<'a> {
         self.raw.as_mut_ptr()
     }
 
-    #[inline]
+    #[inline(always)]
     fn unmap(&mut self, range: &IovaRange) {
         if !self.domain.translates {
             return;
         }
         let gather = self.as_raw();
-        let len = range.len() as usize;
-        // SAFETY: The domain is valid and the gather initialised.
-        let done = unsafe {
-            bindings::iommu_unmap_fast(self.domain.as_raw(), range.first() as c_ulong, len, gather)
+        let (domain, first, len) = (self.domain, range.first() as c_ulong, range.len() as usize);
+        let done = match &domain.table {
+            // SAFETY: The gather is initialised; the rest is the callers' promise.
+            Some(table) => unsafe { table.unmap(range, gather) },
+            // SAFETY: The domain is valid and the gather initialised.
+            None => unsafe { bindings::iommu_unmap_fast(domain.as_raw(), first, len, gather) },
         };
         if done != len {
             self.domain.leftover.add(range);

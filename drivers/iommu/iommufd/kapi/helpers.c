@@ -43,11 +43,6 @@ unsigned long iommufd_clear_user(void __user *to, unsigned long size)
 	return clear_user(to, size);
 }
 
-unsigned long iommufd_page_to_pfn(const struct page *page)
-{
-	return page_to_pfn(page);
-}
-
 struct page *iommufd_pfn_to_page(unsigned long pfn)
 {
 	return pfn_to_page(pfn);
@@ -75,7 +70,9 @@ void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather)
 
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather)
 {
-	iommu_iotlb_sync(domain, gather);
+	/* As iommu_iotlb_sync(), which makes it ready for more in addition. */
+	if (domain->ops->iotlb_sync && gather->start < gather->end)
+		domain->ops->iotlb_sync(domain, gather);
 }
 
 bool iommufd_enforce_cache_coherency(struct iommu_domain *domain)

@@ -25,6 +25,8 @@ struct mmu_interval_notifier;
 struct mmu_interval_notifier_ops;
 struct page;
 struct phys_vec;
+struct pt_iommu;
+struct pt_iommu_ops;
 struct scatterlist;
 struct task_struct;
 struct user_struct;
@@ -35,7 +37,6 @@ int iommufd_get_user_words(u64 *to, const u64 __user *from, size_t words);
 int iommufd_put_user_u64(u64 value, u64 __user *to);
 unsigned long iommufd_clear_user(void __user *to, unsigned long size);
 
-unsigned long iommufd_page_to_pfn(const struct page *page);
 /*
  * Whether there is room for more pins on the folios of @pages, all of which were just pinned.
  * Asked of every batch, it is certain to find out what is pinned again and again, long before
@@ -126,6 +127,18 @@ int iommufd_find_bar(struct mm_struct *mm, unsigned long addr, unsigned long len
  */
 int iommufd_watch(struct mmu_interval_notifier *watch, struct mm_struct *mm, unsigned long addr,
 		  unsigned long len, const struct mmu_interval_notifier_ops *ops);
+
+/*
+ * The page table of @domain, if it is of the kernel's generic ones, and nobody else keeps book of
+ * what is mapped there.
+ */
+struct pt_iommu *iommufd_table(struct iommu_domain *domain);
+const struct pt_iommu_ops *iommufd_table_ops(const struct pt_iommu *table);
+/* Tells the IOMMU of new mappings, if it has to be told. */
+int iommufd_sync_map(struct iommu_domain *domain, unsigned long iova, size_t size);
+/* What iommu_map() and iommu_unmap() trace. */
+void iommufd_trace_map(unsigned long iova, phys_addr_t address, size_t size);
+void iommufd_trace_unmap(unsigned long iova, size_t size, size_t unmapped);
 
 void iommufd_iotlb_gather_init(struct iommu_iotlb_gather *gather);
 void iommufd_iotlb_sync(struct iommu_domain *domain, struct iommu_iotlb_gather *gather);

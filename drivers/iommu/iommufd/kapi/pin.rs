@@ -259,6 +259,8 @@ pub(crate) struct Batch<'a> {
     level: Level,
     each: u64,
     writable: bool,
+    /// Where the `struct page` of page frame 0 would be.
+    base: usize,
 }
 
 impl Batch<'_> {
@@ -279,6 +281,8 @@ impl Batch<'_> {
             level: Level::PAGE,
             each: 1,
             writable,
+            // SAFETY: It is computed, and not looked at.
+            base: unsafe { sys::iommufd_pfn_to_page(0) }.addr(),
         };
         // SAFETY: These are pages with a pin; the number is small.
         if count > 0 && !unsafe { sys::iommufd_has_room_for_pins(pages, count as c_uint) } {
@@ -326,8 +330,8 @@ impl Batch<'_> {
     #[inline]
     pub(crate) fn next_run(&mut self) -> Option<PinnedRun> {
         let (&first, rest) = self.pages.split_first()?;
-        // SAFETY: The pointer is to a page that we hold a pin on.
-        let pfn = unsafe { sys::iommufd_page_to_pfn(first) } as u64;
+        // As `page_to_pfn()`, without a call: see `contiguous` for the array.
+        let pfn = (first.addr().wrapping_sub(self.base) / size_of::<bindings::page>()) as u64;
         let count = match rest.first() {
             Some(&next) if next == first.wrapping_add(1) => self.count_from(pfn),
             _ => 1,

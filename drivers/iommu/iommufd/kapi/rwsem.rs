@@ -72,8 +72,10 @@ impl<T> RwSemaphore<T> {
     /// `EINTR` on a fatal signal.
     pub(crate) fn read_killable(&self) -> Result<ReadGuard<'_, T>> {
         // SAFETY: `sem` is initialised and pinned.
-        to_result(unsafe { bindings::down_read_killable(self.sem.get()) })?;
-        Ok(ReadGuard::new(self))
+        match unsafe { bindings::down_read_killable(self.sem.get()) } {
+            0 => Ok(ReadGuard::new(self)),
+            _ => Err(EINTR),
+        }
     }
 
     /// Waits until nobody has the lock.

@@ -6,10 +6,12 @@
  */
 #include <linux/anon_inodes.h>
 #include <linux/dma-buf.h>
+#include <linux/generic_pt/iommu.h>
 #include <linux/iommufd.h>
 #include <linux/iommufd_ioasid.h>
 #include <linux/iova_bitmap.h>
 #include <iommu-priv.h>
+#include <trace/events/iommu.h>
 #include <trace/events/iommufd.h>
 #include <uapi/linux/iommu.h>
 #include "driver.h"

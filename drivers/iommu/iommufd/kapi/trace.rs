@@ -19,11 +19,29 @@ use kernel::{
 /// Whether anyone listens to a tracepoint: a jump that is patched into the code.
 macro_rules! is_on {
     ($tracepoint:ident) => {{
-        // SAFETY: The tracepoint is a static of `trace.c`, with a key in it.
+        // SAFETY: The tracepoint is a static of `trace.c` or of the kernel, with a key in it.
         unsafe {
             kernel::jump_label::static_branch_unlikely!(sys::$tracepoint, bindings::tracepoint, key)
         }
     }};
+}
+
+/// Traces a map as the IOMMU core does, for what goes past it.
+#[inline(always)]
+pub(super) fn core_map(iova: u64, address: u64, size: usize) {
+    if is_on!(__tracepoint_map) {
+        // SAFETY: The event only reads its arguments.
+        unsafe { sys::iommufd_trace_map(iova as c_ulong, address, size) };
+    }
+}
+
+/// The same of an unmap.
+#[inline(always)]
+pub(super) fn core_unmap(iova: u64, size: usize, unmapped: usize) {
+    if is_on!(__tracepoint_unmap) {
+        // SAFETY: The event only reads its arguments.
+        unsafe { sys::iommufd_trace_unmap(iova as c_ulong, size, unmapped) };
+    }
 }
 
 /// What an unmap did.
@@ -89,7 +107,7 @@ fn mapped(ioasid: u32, iova: u64, length: u64, runs: u64, start: Instant<Monoton
 }
 
 /// Does an unmap and traces it.
-#[inline]
+#[inline(always)]
 pub(crate) fn unmap(
     ioasid: u32,
     iova: u64,

@@ -12,7 +12,6 @@ use core::mem::{
 };
 use kernel::{
     bindings,
-    error::to_result,
     page::PAGE_SIZE,
     prelude::*,
     uaccess::{
@@ -107,7 +106,10 @@ pub(crate) fn read_known<T: Sized32>(ptr: UserPtr) -> Result<T> {
 pub(crate) fn write_u64(ptr: UserPtr, offset: usize, value: u64) -> Result {
     let to = ptr.wrapping_byte_add(offset).as_mut_ptr();
     // SAFETY: The function takes any user address.
-    to_result(unsafe { sys::iommufd_put_user_u64(value, to.cast()) })
+    match unsafe { sys::iommufd_put_user_u64(value, to.cast()) } {
+        0 => Ok(()),
+        _ => Err(EFAULT),
+    }
 }
 
 /// Copies bytes out to `ptr + offset`.
@@ -135,8 +137,10 @@ pub(crate) fn read<T: FromBytes + IntoBytes>(ptr: UserPtr) -> Result<T> {
         let to = (&raw mut value).cast();
         // SAFETY: `value` has room for the words, which make up all of it, and is aligned like
         // them; whatever they are makes a `T`. The function takes any user address.
-        to_result(unsafe { sys::iommufd_get_user_words(to, ptr.as_const_ptr().cast(), words) })?;
-        return Ok(value);
+        return match unsafe { sys::iommufd_get_user_words(to, ptr.as_const_ptr().cast(), words) } {
+            0 => Ok(value),
+            _ => Err(EFAULT),
+        };
     }
     UserSlice::new(ptr, size_of::<T>())
         .reader()

@@ -136,7 +136,14 @@ pub(crate) struct Area<T> {
 }
 
 /// A live area that was taken out.
-pub(crate) struct RemovedArea<T>(RBTreeNode<u64, Area<T>>);
+pub(crate) struct RemovedArea<T> {
+    range: IovaRange,
+    /// What was mapped: there, for the area was live. It is here, and not in the node, because
+    /// that gives its content away as a copy of the whole.
+    content: Option<T>,
+    /// What is left of it, to be freed without a lock.
+    _node: RBTreeNode<u64, Area<T>>,
+}
 
 /// Areas that were taken out, in order.
 pub(crate) struct RemovedAreas<T>(RBTree<u64, Area<T>>);
@@ -435,13 +442,17 @@ impl<T> Areas<T> {
     ///
     /// Most unmaps are like that. `None` also if another unmap that is under way has to end first.
     pub(crate) fn begin_unmap_one(&mut self, range: IovaRange) -> Option<(Unmap, RemovedArea<T>)> {
-        let entry = self.tree.find_mut(&range.last())?;
-        let area = entry.get();
+        let mut entry = self.tree.find_mut(&range.last())?;
+        let area = entry.get_mut();
         if area.first != range.first() || area.content.is_none() {
             return None;
         }
         let number = self.unmaps.add(range, true)?;
-        let one = RemovedArea(entry.remove_node());
+        let one = RemovedArea {
+            range,
+            content: area.content.take(),
+            _node: entry.remove_node(),
+        };
         self.count -= 1;
         self.gaps.free(range, self.count);
         Some((Unmap { number, rest: None }, one))
@@ -565,11 +576,20 @@ impl<T> Areas<T> {
 }
 
 impl<T> RemovedArea<T> {
-    /// Where it was, and what was mapped: it is there, for the area was live.
+    /// Where it was.
+    pub(crate) fn range(&self) -> IovaRange {
+        self.range
+    }
+
+    /// What was mapped.
+    pub(crate) fn content(&self) -> Option<&T> {
+        self.content.as_ref()
+    }
+
+    /// The same, to keep.
     #[inline]
-    pub(crate) fn into_area(self) -> Option<(IovaRange, T)> {
-        let (last, area) = self.0.to_key_value();
-        Some((IovaRange::new(area.first, last)?, area.content?))
+    pub(crate) fn into_content(self) -> Option<T> {
+        self.content
     }
 }
 
@@ -680,7 +700,7 @@ mod tests {
         let begun = areas.begin_unmap_one(range(20, 29)?);
         let (unmap, one) = begun.ok_or(EINVAL)?;
         assert!(!unmap.has_more());
-        assert!(one.into_area().is_some_and(|(_, content)| content == 1));
+        assert_eq!(one.content(), Some(&1));
         assert!(areas.is_taken(range(20, 29)?));
         assert!(areas.begin_unmap_one(range(10, 19)?).is_some());
         areas.end_unmap(unmap);

@@ -134,10 +134,14 @@ impl Domains {
         one: RemovedArea<Mapped>,
         look: impl FnOnce(IovaRange, &Mapping),
     ) -> Option<Mapping> {
-        let (area, mapped) = one.into_area()?;
-        look(area, mapped.mapping());
-        self.unmap_from_all(|domain| mapped.mapping().leave(domain, area));
-        (!self.may_still_map(area)).then(|| mapped.into_mapping())
+        let area = one.range();
+        let mapping = one.content()?.mapping();
+        look(area, mapping);
+        self.unmap_from_all(|domain| mapping.leave(domain, area));
+        if self.may_still_map(area) {
+            return None;
+        }
+        one.into_content().map(Mapped::into_mapping)
     }
 
     /// As [`Self::unmap`], for any number of areas.
