@@ -39,20 +39,21 @@ debian_arch() {
 	esac
 }
 
-# set_toolchain ARCH: set karch, the kernel's name for ARCH, and cross, the prefix of its
-# tools; arch32, which its kernels run the programs of, too, and the compiler for that one.
+# set_toolchain ARCH: set karch, the kernel's name for ARCH, srcarch, that of its folder in the
+# source, and cross, the prefix of its tools; arch32, which its kernels run the programs of,
+# too, and the compiler for that one.
 set_toolchain() {
 	case $1 in
 	amd64)
-		karch=x86_64 cross=x86_64-linux-gnu-
+		karch=x86_64 srcarch=x86 cross=x86_64-linux-gnu-
 		arch32=i386 cc32=i686-linux-gnu-$GCC
 		;;
 	arm64)
-		karch=arm64 cross=aarch64-linux-gnu-
+		karch=arm64 srcarch=arm64 cross=aarch64-linux-gnu-
 		arch32=armhf cc32="arm-linux-gnueabihf-$GCC -march=armv7ve+fp"
 		;;
 	esac
-	: "$karch" "$cross" "$arch32" "$cc32"
+	: "$karch" "$srcarch" "$cross" "$arch32" "$cc32"
 }
 
 # kernel_release ARCH [KERNEL]: the release that the set-up chose for ARCH, or nothing; that of
