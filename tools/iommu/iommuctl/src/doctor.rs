@@ -3,6 +3,7 @@
 //! `iommuctl doctor`: what keeps a device from being given to a program, and what to do.
 
 mod device;
+mod kernels;
 mod machine;
 mod migration;
 mod user;

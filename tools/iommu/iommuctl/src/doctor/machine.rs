@@ -2,7 +2,10 @@
 
 //! The machine: its IOMMU, its interrupts, its modules.
 
-use super::Finding;
+use super::{
+    kernels,
+    Finding, //
+};
 use crate::system;
 use std::path::Path;
 
@@ -146,7 +149,7 @@ fn iommufd() -> Finding {
                 system::kernel_release()
             ),
             "install the package iommufd-dkms, which 'make deb' makes, with the headers and \
-             the source of this kernel; 'dkms autoinstall' says what kept it from being built",
+             the source of this kernel; if it is installed, see \"kernels\" below",
         ),
     }
 }
@@ -201,6 +204,7 @@ pub(super) fn check() -> Vec<Finding> {
     findings.extend(interrupts());
     findings.push(iommufd());
     findings.push(vfio());
+    findings.extend(kernels::check());
     findings.extend(refused_bars());
     findings
 }
