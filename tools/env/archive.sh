@@ -59,8 +59,8 @@ bootstrap() {
 	mv "$tmp" "$dir"
 }
 
-# install_into TREE ARG...: what apt-get is told to install there. Nothing of it is started.
-install_into() {
+# run_in TREE COMMAND...: run it there, with the network. What it installs is not started.
+run_in() {
 	# shellcheck disable=SC2016
 	"$TOP/tools/env/enter" sh -euc '
 		tree=$1
@@ -70,9 +70,16 @@ install_into() {
 		cp /etc/resolv.conf /etc/hosts "$tree/etc/"
 		printf "#!/bin/sh\nexit 101\n" >"$tree/usr/sbin/policy-rc.d"
 		chmod +x "$tree/usr/sbin/policy-rc.d"
-		chroot "$tree" apt-get update
-		chroot "$tree" apt-get install -y --no-install-recommends "$@"
+		chroot "$tree" "$@"
 		chroot "$tree" apt-get clean
 		rm "$tree/usr/sbin/policy-rc.d"
 	' sh "$@"
+}
+
+# install_into TREE ARG...: what apt-get is told to install there.
+install_into() {
+	local tree=$1
+	shift
+	run_in "$tree" apt-get update
+	run_in "$tree" apt-get install -y --no-install-recommends "$@"
 }
