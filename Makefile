@@ -13,7 +13,7 @@ help:
 	@sed -n 's/^#: \?//p' $(firstword $(MAKEFILE_LIST))
 
 #: make demo       see a PCI device do DMA through an address space of this driver
-#:                 (40 s; the first time also the set-up); DEVICE=nvme: read a drive
+#:                 (15 s; the first time also the set-up); DEVICE=nvme: read a drive
 #: make check      everything CI runs (an hour); SUITE=name for one suite,
 #:                 'tools/testing/check --list' names them; CHANGED=1 for those that what you
 #:                 changed can make fail; PROFILE=1 says what took how long; MATRIX=full
@@ -28,9 +28,10 @@ help:
 #:                 KDIR=/usr/lib/modules/<release>/build [KSRC=<source>] for the kernel of
 #:                 another distribution, on its own headers and with its compilers
 #: make programs   build/bin/<arch>/: sample VMM and selftests (5 s); ARCH=arm64
-#: make iommuctl   build/bin/<arch>/iommuctl, which says who maps what, and what is wrong (15 s)
+#: make iommuctl   build/bin/<arch>/iommuctl, which says who maps what, and what is wrong
+#:                 (1 minute)
 #: make deb        build/deb/*.deb: the modules for DKMS to build on the machine that they
-#:                 are installed on, and iommuctl (30 s)
+#:                 are installed on, and iommuctl (1 minute)
 #: make dist       build/dist/: the sources packed, with a PKGBUILD for Arch Linux and a spec for
 #:                 Fedora, for makepkg and rpmbuild
 #: make lint       formatting, clippy, checkpatch, SPDX, layering, documentation, ...
