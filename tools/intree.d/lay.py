@@ -39,12 +39,6 @@ EVERYWHERE = [
     (r'\.rst$', r':doc:`\.\./admin-guide/parallel`', ':doc:`../userspace-api/iommufd-parallel`'),
     (r'\.rst$', r':doc:`\.\./userspace-api/iommufd`', ':doc:`../userspace-api/iommufd-ioasid`'),
     (r'\.rst$', r':doc:`\.\./driver-api/iommufd`', ':doc:`../driver-api/iommufd-rust`'),
-    # The names of events are those of symbols, of which the IOMMU core has some.
-    (r'events/iommufd\.h$', r'((?:TRACE|DEFINE)_EVENT\((?:iommufd_device, )?)(?=\w+,)',
-     r'\1iommufd_'),
-    (r'kapi/(trace\.rs|bindgen_parameters)$', r'(__tracepoint|rust_do_trace)_(?=[(\w])',
-     r'\1_iommufd_'),
-    (r'iommufd-ioasid\.rst$', r'(probe-\d+ .*?: )(?=\w+: )', r'\1iommufd_'),
     # Marks of what of a page is tested.
     (r'\.rst$', r'(?m)^\.\. (not )?tested: .*\n\n?', ''),
 ]
@@ -65,8 +59,6 @@ ONCE = [
     ('iommufd-rust.rst', r'\nThe selftests that need this IOMMU (.|\n)*?runs them\.\n', ''),
     ('iommufd-rust.rst', r'\n  It is set on kernels with the option(.|\n)*?in test builds\.', ''),
     ('iommufd-ioasid.rst', r' The package \(:doc:`\.\./admin-guide/install`\)(.|\n)*?\.\n', '\n'),
-    ('iommufd-ioasid.rst', r'Seven events, in the group ``iommufd``, ',
-     'Seven events, in the group ``iommufd``, whose names begin with ``iommufd_`` as well,\n'),
     ('iommufd-ioasid.rst', r'First ask (.|\n)*?of each error\. What else', 'What'),
     ('iommufd-native.rst', r'Debian\'s kernels are built without(.|\n)*?\n\n', ''),
 ]

@@ -409,8 +409,7 @@ static uint64_t trace_start;
 
 /*
  * The event that begins as @format says is there once, with that result; what it
- * says it took is more than nothing, and not more than all the time of the trace. In
- * the kernel's tree (tools/intree), names of events begin with the driver's.
+ * says it took is more than nothing, and not more than all the time of the trace.
  */
 __attribute__((format(printf, 3, 4)))
 static void expect_event(struct __test_metadata *_metadata, int result, const char *format, ...)
@@ -420,13 +419,11 @@ static void expect_event(struct __test_metadata *_metadata, int result, const ch
 	unsigned long long duration;
 	va_list args;
 
-	ASSERT_NE(NULL, read_text(TRACE "/trace"));
-	if (strstr(text, ": iommufd_"))
-		strcat(event, "iommufd_");
 	va_start(args, format);
-	vsnprintf(event + strlen(event), sizeof(event) - 32, format, args);
+	vsnprintf(event + 2, sizeof(event) - 32, format, args);
 	va_end(args);
 	strcat(event, " duration_ns=");
+	ASSERT_NE(NULL, read_text(TRACE "/trace"));
 	rest = strstr(text, event);
 	ASSERT_NE(NULL, rest)
 		TH_LOG("no event '%s' in\n%s", event, text);
