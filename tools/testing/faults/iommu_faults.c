@@ -18,7 +18,7 @@ static bool refuse_snoop;
 module_param(refuse_snoop, bool, 0644);
 MODULE_PARM_DESC(refuse_snoop, "domains do not enforce cache coherency, as if they could not");
 
-/* The length is the third argument: nothing is unmapped, and that is what is returned. */
+/* The length is the third argument: without any, nothing is unmapped, and that is returned. */
 static int before_unmap(struct kprobe *probe, struct pt_regs *regs)
 {
 	unsigned long iova = READ_ONCE(keep_mapped);
@@ -42,12 +42,13 @@ static int after_enforce(struct kretprobe_instance *instance, struct pt_regs *re
 	return 0;
 }
 
+/* VT-d's, of second-stage tables, whoever calls it. */
 static struct kprobe unmap = {
-	.symbol_name = "iommu_unmap_fast",
+	.symbol_name = "vtdss_unmap_range",
 	.pre_handler = before_unmap,
 };
 
-/* VT-d's, with second-stage tables: other IOMMUs do not have it, or always succeed. */
+/* Of the same: other IOMMUs do not have it, or always succeed. */
 static struct kretprobe enforce = {
 	.kp.symbol_name = "intel_iommu_enforce_cache_coherency_ss",
 	.handler = after_enforce,
