@@ -470,7 +470,7 @@ impl Domain {
             to_result(unsafe { sys::iommufd_sync_map(self.as_raw(), iova as c_ulong, mapped) })
         });
         if result.is_err() {
-            let mapped = IovaRange::until(iova, iova.wrapping_add(mapped as u64));
+            let mapped = IovaRange::with_len(iova, mapped as u64);
             // SAFETY: The addresses are the caller's, and were just mapped.
             unsafe { self.unmap(mapped.into_iter()) };
         }

@@ -98,12 +98,14 @@ static void clean_up(struct work_struct *work)
 
 /*
  * Ends the current thread, as exec does with all but one. vhost_task_stop() alone would wait
- * for it as long as the process is stopped or frozen.
+ * for it as long as the process is stopped or frozen. A debugger's trap goes, as there: it
+ * cannot be taken any more, and with it the thread would never come to its end.
  */
 static void end_alone(void)
 {
 	spin_lock_irq(&current->sighand->siglock);
 	sigaddset(&current->pending.signal, SIGKILL);
+	current->jobctl &= ~JOBCTL_TRAP_MASK;
 	recalc_sigpending();
 	spin_unlock_irq(&current->sighand->siglock);
 }

@@ -312,6 +312,13 @@ impl<B: Bring> Ahead<B> {
         }
     }
 
+    /// Has nobody else at the memory any more, nor again, and says whether somebody was.
+    #[cold]
+    pub(crate) fn go_on_alone(&mut self) -> bool {
+        self.until = u64::MAX;
+        matches!(replace(&mut self.state, State::Alone), State::Helped(_))
+    }
+
     #[inline(never)]
     fn look(&mut self, page: u64) {
         if self.is_worth_it(page) {

@@ -218,7 +218,15 @@ impl<'a> Pinning<'a> {
             }
             let page = pages.first() + done;
             ahead.reach(page);
-            let batch = self.pin(page << PAGE_SHIFT, npages - done)?;
+            let batch = self.pin(page << PAGE_SHIFT, npages - done);
+            // Pages that two have to move at the same time fail both. Alone, it says what it would
+            // have said without them.
+            let batch = if batch.is_err() && ahead.go_on_alone() {
+                drop(batch);
+                self.pin(page << PAGE_SHIFT, npages - done)?
+            } else {
+                batch?
+            };
             done += batch.npages();
             take(batch)?;
         }
