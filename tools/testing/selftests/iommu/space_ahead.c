@@ -265,7 +265,8 @@ TEST_F(kinds, charges_are_the_same)
 	}
 	TH_LOG("memory %ld and %ld, tables %ld and %ld, huge pages %ld and %ld", of[0].memory,
 	       of[1].memory, of[0].tables, of[1].tables, of[0].huge, of[1].huge);
-	EXPECT_LE(variant->is_huge ? 0 : (long)MUCH, of[1].memory);
+	/* The kernel adds up what processors have counted after a while. */
+	EXPECT_LE(variant->is_huge ? 0 : (long)(MUCH - MIB), of[1].memory);
 	EXPECT_GE(MIB, labs(of[1].memory - of[0].memory));
 	EXPECT_GE(128 * KIB, labs(of[1].tables - of[0].tables));
 	EXPECT_EQ(of[0].huge, of[1].huge);
