@@ -57,14 +57,14 @@ set_toolchain() {
 }
 
 # kernel_release ARCH [KERNEL]: the release that the set-up chose for ARCH, or nothing; that of
-# the checking kernel KERNEL, if it is built; or KERNEL, if it is a release itself.
+# the checking kernel KERNEL, built or not; or KERNEL, if it is a release itself.
 kernel_release() {
 	local release
 	release=$(cat "$CACHE/release.$1" 2>/dev/null) || :
 	case ${2:-stock} in
 	[0-9]*) release=$2 ;;
 	stock) ;;
-	*) release=$(cat "$(checking_home "$release" "$2")/obj/include/config/kernel.release") ;;
+	*) [ -z "$release" ] || release=$(checking_release "$release" "$2") ;;
 	esac
 	[ -n "$release" ] && echo "$release"
 }
@@ -122,6 +122,13 @@ checking_config() {
 # makes another kernel.
 checking_home() {
 	echo "$CACHE/kernel/$1/$2.$(checking_config "${1##*-}" "$2" | cksum | cut -d ' ' -f 1)"
+}
+
+# checking_release RELEASE KERNEL: what that kernel calls itself.
+checking_release() {
+	local suffix
+	suffix=$(checking_config "${1##*-}" "$2" | sed -n 's/^CONFIG_LOCALVERSION="\(.*\)"$/\1/p')
+	echo "${1%%[+~-]*}${suffix##*$'\n'}"
 }
 
 # step LABEL COMMAND...: run it, its output to the log, with a sign of life. It ends, with
