@@ -221,13 +221,17 @@ long iommufd_pin_remote(struct mm_struct *mm, unsigned long addr, unsigned long 
 			unsigned int flags, struct page **pages);
 void iommufd_add_pinned_vm(struct mm_struct *mm, long npages);
 /*
- * Looks for memory at @addr in @mm, or if that is NULL, in the current process's, that comes
- * by itself when it is used: nothing that userspace has to be asked for. How far it goes from
- * there, and the size of its pages if these are from a pool, else that of a page. 0, or
- * -EFAULT if there is none, or -EINTR for a fatal signal.
+ * The size of the pages at @addr in @mm, or if that is NULL, in the current process's memory, if
+ * they are from a pool and come by themselves when they are used; else that of a page.
  */
-int iommufd_find_memory(struct mm_struct *mm, unsigned long addr, unsigned long *len,
-			unsigned long *page_size);
+unsigned long iommufd_page_size(struct mm_struct *mm, unsigned long addr);
+/*
+ * As iommufd_pin_remote(), or with NULL for the current process's memory, but nobody is waited
+ * for, no drive and no userspace: the number of pages, which is 0 if the first has to be waited
+ * for; -EFAULT also if userspace would have to bring it.
+ */
+long iommufd_pin_without_waiting(struct mm_struct *mm, unsigned long addr, unsigned long npages,
+				 unsigned int flags, struct page **pages);
 /* How many page faults of the current thread brought memory, by now. */
 unsigned long iommufd_fault_count(void);
 

@@ -15,16 +15,22 @@ use crate::{
     },
     sys,
 };
-use core::mem::MaybeUninit;
+use core::{
+    mem::MaybeUninit,
+    ptr::null_mut, //
+};
 use kernel::{
     bindings,
-    error::to_result,
+    mm::MmWithUserAsync,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
     prelude::*,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 /// At most this many single pages are pinned in one call: as many as one page table maps.
@@ -44,14 +50,6 @@ pub(crate) enum Term {
     Short,
 }
 
-/// Some memory of a process, of one kind.
-pub(crate) struct Stretch {
-    /// How many pages there are.
-    pub(crate) npages: u64,
-    /// As many come at once, if they are from a pool of huge pages.
-    pub(crate) page: u64,
-}
-
 /// Pins a process's memory, a batch at a time.
 ///
 /// Huge pages of the current process are pinned as a whole, with one pin: of a folio, all pages
@@ -59,6 +57,8 @@ pub(crate) struct Stretch {
 pub(crate) struct Pinner<'a> {
     /// Whose memory it is, unless it is the current process's.
     other: Option<&'a Arc<Payer>>,
+    /// Whether what takes long is waited for.
+    waits: bool,
     writable: bool,
     /// Those of `pin_user_pages()`.
     flags: c_uint,
@@ -90,6 +90,7 @@ impl<'a> Pinner<'a> {
         }
         Self {
             other: None,
+            waits: true,
             writable,
             flags,
             small: [const { MaybeUninit::uninit() }; SMALL],
@@ -113,25 +114,28 @@ impl<'a> Pinner<'a> {
         self.flags & bindings::FOLL_LONGTERM != 0
     }
 
-    /// What memory is at `vaddr`, if it comes by itself when it is used.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT`: there is none, or userspace brings it. `EINTR`: a fatal signal.
-    pub(crate) fn look_at(&self, vaddr: u64) -> Result<Stretch> {
-        let memory = self.other.map(|process| process.memory()).transpose()?;
-        let mm = memory
-            .as_ref()
-            .map_or(core::ptr::null_mut(), |mm| mm.as_raw());
-        let (mut len, mut page) = (0, 0);
-        // SAFETY: `mm` has users as long as we hold it, or is NULL; nobody else has the other two.
-        to_result(unsafe {
-            sys::iommufd_find_memory(mm, vaddr as c_ulong, &raw mut len, &raw mut page)
-        })?;
-        Ok(Stretch {
-            npages: (len as u64) >> PAGE_SHIFT,
-            page: (page as u64) >> PAGE_SHIFT,
-        })
+    /// The same, but for pages that nobody has to be waited for. Of others there are none in a
+    /// batch, and those that userspace would have to bring are as if there were nothing.
+    pub(crate) fn without_waiting(self) -> Self {
+        Self {
+            waits: false,
+            ..self
+        }
+    }
+
+    /// As many pages as come at once at `vaddr`: more than one if they are from a pool.
+    pub(crate) fn step(&self, vaddr: u64) -> u64 {
+        let Ok(memory) = self.others_memory() else {
+            return 1;
+        };
+        let mm = raw_or_null(&memory);
+        // SAFETY: `mm` has users as long as we hold it, or is NULL.
+        let size = unsafe { sys::iommufd_page_size(mm, vaddr as c_ulong) };
+        (size as u64) >> PAGE_SHIFT
+    }
+
+    fn others_memory(&self) -> Result<Option<ARef<MmWithUserAsync>>> {
+        self.other.map(|process| process.memory()).transpose()
     }
 
     /// Whether it is the current process's memory, and nothing of what surrounds `vaddr` has come
@@ -155,7 +159,7 @@ impl<'a> Pinner<'a> {
         Ok(())
     }
 
-    /// Pins pages from `vaddr` on: at least one, at most `npages`.
+    /// Pins pages from `vaddr` on: at least one, if it waits, and at most `npages`.
     ///
     /// `vaddr` is a multiple of the page size.
     ///
@@ -205,16 +209,18 @@ impl<'a> Pinner<'a> {
         let want = npages.min(room.len() as u64);
         let slots = room.as_mut_ptr().cast::<PagePtr>();
         let got = match self.other {
+            // SAFETY: `slots` has room for `want` pointers.
+            _ if !self.waits => unsafe { self.pin_what_is_ready(vaddr, want, slots) }?,
             None => {
                 let (at, want) = (vaddr as c_ulong, want as c_int);
-                // SAFETY: `slots` has room for `want` pointers; the function checks the addresses.
+                // SAFETY: As above; the function checks the addresses.
                 unsafe { bindings::pin_user_pages_fast(at, want, self.flags, slots) }
             }
             // SAFETY: As above.
             Some(process) => unsafe { pin_remote(process, vaddr, want, self.flags, slots) }?,
         };
         match usize::try_from(got) {
-            Ok(0) => Err(EFAULT),
+            Ok(0) if self.waits => Err(EFAULT),
             // SAFETY: The function has filled in `got <= want` slots with a pinned page each,
             // and they are borrowed with `self`.
             Ok(got) => unsafe { Batch::new(slots, got, self.writable) },
@@ -225,6 +231,29 @@ impl<'a> Pinner<'a> {
             }),
         }
     }
+
+    /// # Safety
+    ///
+    /// `slots` has room for `want` pointers.
+    #[cold]
+    unsafe fn pin_what_is_ready(
+        &self,
+        vaddr: u64,
+        want: u64,
+        slots: *mut PagePtr,
+    ) -> Result<c_int> {
+        let memory = self.others_memory()?;
+        let mm = raw_or_null(&memory);
+        let (at, want, flags) = (vaddr as c_ulong, want as c_ulong, self.flags);
+        // SAFETY: By the contract; and `mm` has users as long as we hold it, or is NULL.
+        let got = unsafe { sys::iommufd_pin_without_waiting(mm, at, want, flags, slots) };
+        // CAST: No more than was asked for, or an errno.
+        Ok(got as c_int)
+    }
+}
+
+fn raw_or_null(memory: &Option<ARef<MmWithUserAsync>>) -> *mut bindings::mm_struct {
+    memory.as_ref().map_or(null_mut(), |mm| mm.as_raw())
 }
 
 /// Pins pages of a process that is not the current one.

@@ -263,10 +263,12 @@ impl Bringer {
     }
 
     fn pinning(&self) -> Pinning<'_> {
-        match &self.process {
-            None => Pinning::of_current(self.file.as_ref(), self.writable),
-            Some(process) => Pinning::Process(Pinner::of(process, self.writable, Term::Long)),
-        }
+        let pinner = match (&self.file, &self.process) {
+            (Some(file), _) => return Pinning::File(FilePinner::new(file, self.writable)),
+            (None, Some(process)) => Pinner::of(process, self.writable, Term::Long),
+            (None, None) => Pinner::new(self.writable, Term::Long),
+        };
+        Pinning::Process(pinner.without_waiting())
     }
 }
 
@@ -278,12 +280,9 @@ impl Bring for Bringer {
         let mut page = pages.first();
         while page <= pages.last() && goes_on() {
             task::resched_killable()?;
-            let left = pages.last() - page + 1;
-            let most = match &pinning {
-                Pinning::Process(pinner) => pinner.look_at(page << PAGE_SHIFT)?.npages.min(left),
-                Pinning::File(_) => left,
-            };
-            page += pinning.pin(page << PAGE_SHIFT, most)?.npages();
+            let batch = pinning.pin(page << PAGE_SHIFT, pages.last() - page + 1)?;
+            // What takes longer is on its way then, or the caller will see to it.
+            page += batch.npages().max(1);
         }
         Ok(())
     }
@@ -297,10 +296,7 @@ impl Bring for Bringer {
 
     fn step(&self, page: u64) -> u64 {
         match self.pinning() {
-            Pinning::Process(pinner) => {
-                let found = pinner.look_at(page << PAGE_SHIFT);
-                found.map_or(1, |stretch| stretch.page)
-            }
+            Pinning::Process(pinner) => pinner.step(page << PAGE_SHIFT),
             Pinning::File(_) => 1,
         }
     }

@@ -13,6 +13,7 @@
 
 #include "books.h"
 #include "cgroup.h"
+#include "fill.h"
 #include "iommufd_calls.h"
 #include "mapper.h"
 #include "pinning.h"
@@ -20,7 +21,6 @@
 #include "stopper.h"
 
 #define GROUP "space_ahead"
-#define PARAMETERS "/sys/module/iommufd/parameters/"
 #define AT (4 * GIB)
 
 /* What others are of use for, and what is too little. */
@@ -29,22 +29,6 @@
 
 /* Nothing that has to end takes so many seconds, on a busy machine. */
 #define PROMPT (20.0 * slowness_factor)
-
-static bool set_threads(const char *count)
-{
-	return write_text(PARAMETERS "fill_threads", count);
-}
-
-/* Whether tests have others come for the smallest map: then they never stay away. */
-static bool they_always_come(void)
-{
-	int file = open(PARAMETERS "fill_always", O_RDONLY | O_CLOEXEC);
-	char value = 'N';
-
-	read(file, &value, 1);
-	close(file);
-	return value == 'Y';
-}
 
 static double now(void)
 {
@@ -425,6 +409,70 @@ TEST_F(ahead, memory_that_never_comes_behind_a_hole)
 	EXPECT_GT(PROMPT, now() - began);
 	expect_books(_metadata, self->fd, &before);
 	close(stopper);
+}
+
+/* Memory of which userspace says again and again that it brings it, and that it does not. */
+struct taker {
+	pthread_t thread;
+	int uffd;
+	char *memory;
+	size_t size;
+	bool stop;
+	bool was_asked;
+};
+
+static void *take_over(void *data)
+{
+	struct taker *taker = data;
+	struct uffdio_register range = {
+		.range = { (uintptr_t)taker->memory, taker->size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct pollfd asked = { .fd = taker->uffd, .events = POLLIN };
+
+	while (!__atomic_load_n(&taker->stop, __ATOMIC_ACQUIRE) && !taker->was_asked) {
+		ioctl(taker->uffd, UFFDIO_REGISTER, &range);
+		if (poll(&asked, 1, 1) > 0)
+			__atomic_store_n(&taker->was_asked, true, __ATOMIC_RELAXED);
+		ioctl(taker->uffd, UFFDIO_UNREGISTER, &range.range);
+	}
+	return NULL;
+}
+
+/*
+ * Userspace takes over what is behind a hole just when somebody is about it: nobody asks for that,
+ * or the caller, who has no use for it, would have to wait for userspace. In pieces of a page,
+ * because what is in one is pinned at a time.
+ */
+TEST_F(ahead, memory_that_is_taken_over_behind_a_hole)
+{
+	const size_t hole = 8 * PAGE, size = 128 * PAGE;
+	struct taker taker = {
+		.memory = self->memory + 16 * PAGE,
+		.size = size - 16 * PAGE,
+		.uffd = stop_at(self->memory + MUCH - PAGE, PAGE),
+	};
+	bool always = they_always_come();
+	double began = now();
+	size_t offset;
+
+	ASSERT_LE(0, taker.uffd);
+	for (offset = 0; offset < taker.size; offset += 2 * PAGE)
+		ASSERT_OK(mprotect(taker.memory + offset, PAGE,
+				   PROT_READ | PROT_WRITE | PROT_EXEC));
+	munmap(self->memory + hole, PAGE);
+	EXPECT_TRUE(set_always(true));
+	EXPECT_EQ(0, pthread_create(&taker.thread, NULL, take_over, &taker));
+	while (now() - began < 4 && !__atomic_load_n(&taker.was_asked, __ATOMIC_RELAXED)) {
+		EXPECT_ERRNO(EFAULT, MAP(self->memory, size));
+		madvise(self->memory, hole, MADV_DONTNEED);
+		madvise(taker.memory, taker.size, MADV_DONTNEED);
+	}
+	__atomic_store_n(&taker.stop, true, __ATOMIC_RELEASE);
+	pthread_join(taker.thread, NULL);
+	EXPECT_TRUE(set_always(always));
+	EXPECT_FALSE(taker.was_asked) TH_LOG("after %.1f s", now() - began);
+	close(taker.uffd);
 }
 
 /* How many pages of it there are. */
