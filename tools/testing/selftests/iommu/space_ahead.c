@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 #include "books.h"
@@ -701,6 +702,36 @@ static pid_t other_thread(pid_t process)
 	if (dir)
 		closedir(dir);
 	return thread;
+}
+
+/* They are given no more of the processors than the caller. */
+TEST_F(ahead, no_more_important)
+{
+	int round, seen = 0;
+
+	for (round = 0; round < 8 && seen < 3; round++) {
+		pid_t thread, child;
+		int status, nice;
+
+		ASSERT_OK(setpriority(PRIO_PROCESS, 0, 7));
+		child = start_mapping(_metadata, self);
+		ASSERT_OK(setpriority(PRIO_PROCESS, 0, 0));
+		/* Whatever it does about itself, it has done. */
+		edu_sleep_ms(10);
+		thread = other_thread(child);
+		errno = 0;
+		nice = getpriority(PRIO_PROCESS, thread);
+		/* It may have come to its end before. */
+		if (thread && !errno) {
+			seen++;
+			EXPECT_EQ(7, nice);
+			EXPECT_EQ(SCHED_OTHER, sched_getscheduler(thread));
+		}
+		ASSERT_OK(kill(child, SIGKILL));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		EXPECT_LE(0, UNMAP_ALL());
+	}
+	EXPECT_LT(0, seen);
 }
 
 /* A debugger wants to stop one that is about the memory: it comes to its end all the same. */
