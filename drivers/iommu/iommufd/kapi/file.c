@@ -75,10 +75,16 @@ static bool memory_is_low(void)
 	return si_mem_available() + get_nr_swap_pages() < (long)margin;
 }
 
+/* How many pages of the file are there; one more or less as others bring them. */
+static unsigned long count_pages(const struct address_space *mapping)
+{
+	return data_race(mapping->nrpages);
+}
+
 /* Whether all pages of the file are there, and none is swapped out. */
 static bool is_complete(const struct address_space *mapping)
 {
-	return READ_ONCE(mapping->nrpages) >= DIV_ROUND_UP(i_size_read(mapping->host), PAGE_SIZE);
+	return count_pages(mapping) >= DIV_ROUND_UP(i_size_read(mapping->host), PAGE_SIZE);
 }
 
 /* A page that is not there, unless it has come; @is_first if it is of several. */
@@ -126,7 +132,7 @@ int iommufd_fill_file(struct file *file, unsigned long first, unsigned long npag
 
 unsigned long iommufd_file_pages(struct file *file)
 {
-	return READ_ONCE(file->f_mapping->nrpages);
+	return count_pages(file->f_mapping);
 }
 
 bool iommufd_has_huge_pages(struct file *file)
