@@ -75,9 +75,10 @@ static bool memory_is_low(void)
 	return si_mem_available() + get_nr_swap_pages() < (long)margin;
 }
 
-/* How many pages of the file are there; one more or less as others bring them. */
+/* How many pages of the file are there. */
 static unsigned long count_pages(const struct address_space *mapping)
 {
+	/* One more or less, as others bring some: nobody has to know better. */
 	return data_race(mapping->nrpages);
 }
 
