@@ -30,17 +30,37 @@ pub(crate) mod memfd {
         Batch, //
     };
     use kernel::{
+        machine,
         page::PAGE_SHIFT,
-        prelude::*, //
+        prelude::*,
+        sync::Arc, //
     };
 
     pub(crate) struct MemoryFile;
 
-    pub(crate) struct FilePinner<'a>(&'a MemoryFile, bool);
+    impl MemoryFile {
+        pub(crate) fn npages(&self) -> u64 {
+            machine::MEMORY
+        }
+
+        pub(crate) fn has_huge_pages(&self) -> bool {
+            false
+        }
+    }
+
+    pub(crate) struct FilePinner<'a>(&'a Arc<MemoryFile>, bool);
 
     impl<'a> FilePinner<'a> {
-        pub(crate) fn new(file: &'a MemoryFile, writable: bool) -> Self {
+        pub(crate) fn new(file: &'a Arc<MemoryFile>, writable: bool) -> Self {
             Self(file, writable)
+        }
+
+        pub(crate) fn file(&self) -> &'a Arc<MemoryFile> {
+            self.0
+        }
+
+        pub(crate) fn is_for_writes(&self) -> bool {
+            self.1
         }
 
         pub(crate) fn prepare(&mut self, _npages: u64) -> Result {
@@ -68,6 +88,42 @@ pub(crate) mod task {
     }
 
     pub(crate) fn resched() {}
+
+    pub(crate) fn fault_count() -> u64 {
+        0
+    }
+}
+
+/// Nobody helps with a map.
+pub(crate) mod worker {
+    use std::marker::PhantomData;
+
+    pub(crate) trait Work: Send + Sync + 'static {
+        fn work(&self);
+    }
+
+    pub(crate) struct Worker<T: Work>(PhantomData<T>);
+
+    pub(crate) fn processors() -> u64 {
+        0
+    }
+
+    impl<T: Work> Worker<T> {
+        pub(crate) fn start(_: T) -> Option<Self> {
+            None
+        }
+    }
+}
+
+/// The module's parameters, which nobody sets.
+pub(crate) mod params {
+    pub(crate) fn fill_threads() -> u64 {
+        0
+    }
+
+    pub(crate) fn fill_always() -> bool {
+        false
+    }
 }
 
 /// Nobody looks on.
@@ -89,6 +145,8 @@ pub(crate) mod trace {
     pub(crate) fn pin(_: u32, _: PinnedAreas, work: impl FnOnce() -> Result) -> Result {
         work()
     }
+
+    pub(crate) fn progress(_: u32, _: u64, _: u64, _: u64) {}
 }
 
 /// BARs, which the machine has none of.

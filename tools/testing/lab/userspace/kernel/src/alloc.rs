@@ -158,9 +158,24 @@ impl<T> KVec<T> {
         self.items.pop()
     }
 
+    /// Drops all.
+    pub fn clear(&mut self) {
+        self.items.clear();
+    }
+
     /// Drops those that are not to be kept.
     pub fn retain(&mut self, keep: impl FnMut(&mut T) -> bool) {
         self.items.retain_mut(keep);
+    }
+}
+
+impl<T: Clone> KVec<T> {
+    /// So many times the same.
+    pub fn from_elem(item: T, count: usize, _: Flags) -> Result<Self, AllocError> {
+        Ok(Self {
+            items: vec![item; count],
+            room: count,
+        })
     }
 }
 

@@ -11,6 +11,7 @@ pub mod init;
 pub mod machine;
 pub mod rbtree;
 pub mod sync;
+pub mod time;
 pub mod types;
 
 pub use machine::{
@@ -73,6 +74,10 @@ pub mod page {
 
 /// Sizes by name.
 pub mod sizes {
+    /// 8 MiB.
+    pub const SZ_8M: usize = 8 << 20;
+    /// 32 MiB.
+    pub const SZ_32M: usize = 32 << 20;
     /// 1 GiB.
     pub const SZ_1G: usize = 1 << 30;
 }

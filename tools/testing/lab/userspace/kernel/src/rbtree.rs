@@ -161,6 +161,11 @@ impl<K, V> OccupiedEntry<'_, K, V> {
         &self.tree.0[self.at].0 .1
     }
 
+    /// The same, to change it.
+    pub fn get_mut(&mut self) -> &mut V {
+        &mut self.tree.0[self.at].0 .1
+    }
+
     /// Takes it out.
     pub fn remove_node(self) -> RBTreeNode<K, V> {
         self.tree.0.remove(self.at)

@@ -23,7 +23,8 @@ pub mod lock;
 
 pub use lock::{
     CondVar,
-    Mutex, //
+    Mutex,
+    SpinLock, //
 };
 
 /// A shared reference. Its count is not one of the model's points: what goes with the last

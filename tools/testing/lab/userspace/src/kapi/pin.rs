@@ -12,7 +12,8 @@ use super::{
 use kernel::{
     machine,
     page::PAGE_SHIFT,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 use std::{
     collections::VecDeque,
@@ -27,6 +28,9 @@ pub(crate) const FILE: usize = 2;
 /// As many pages come at a time.
 const BATCH: u64 = 2;
 
+/// Of more than these it is asked who could help: more than a batch are not always more.
+pub(crate) const SMALL: usize = 3;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Term {
     Long,
@@ -34,27 +38,50 @@ pub(crate) enum Term {
 }
 
 pub(crate) struct Pinner<'a> {
-    process: usize,
+    /// Whose memory it is, unless it is the current process's.
+    other: Option<&'a Arc<Payer>>,
     writable: bool,
-    _payer: PhantomData<&'a Payer>,
+    term: Term,
 }
 
 impl<'a> Pinner<'a> {
-    pub(crate) fn of(process: &'a Payer, writable: bool, term: Term) -> Self {
-        // CAST: What the machine has as a number.
-        let process = process.tgid() as usize;
+    pub(crate) fn of(process: &'a Arc<Payer>, writable: bool, term: Term) -> Self {
         Self {
-            process,
+            other: (!process.has_current_memory()).then_some(process),
             ..Self::new(writable, term)
         }
     }
 
-    pub(crate) fn new(writable: bool, _: Term) -> Self {
+    pub(crate) fn new(writable: bool, term: Term) -> Self {
         Self {
-            process: machine::current().number(),
+            other: None,
             writable,
-            _payer: PhantomData,
+            term,
         }
+    }
+
+    pub(crate) fn other(&self) -> Option<&'a Arc<Payer>> {
+        self.other
+    }
+
+    pub(crate) fn is_for_writes(&self) -> bool {
+        self.writable
+    }
+
+    pub(crate) fn is_for_long(&self) -> bool {
+        self.term == Term::Long
+    }
+
+    pub(crate) fn without_waiting(self) -> Self {
+        self
+    }
+
+    pub(crate) fn step(&self, _vaddr: u64) -> u64 {
+        1
+    }
+
+    pub(crate) fn is_untouched(&self, _vaddr: u64) -> bool {
+        false
     }
 
     pub(crate) fn prepare(&mut self, _npages: u64) -> Result {
@@ -62,7 +89,12 @@ impl<'a> Pinner<'a> {
     }
 
     pub(crate) fn pin(&mut self, vaddr: u64, npages: u64) -> Result<Batch<'_>> {
-        pin(self.process, vaddr >> PAGE_SHIFT, npages, self.writable)
+        // CAST: What the machine has as a number.
+        let process = match self.other {
+            Some(process) => process.tgid() as usize,
+            None => machine::current().number(),
+        };
+        pin(process, vaddr >> PAGE_SHIFT, npages, self.writable)
     }
 }
 

@@ -49,6 +49,9 @@ impl<T> Mutex<T> {
     }
 }
 
+/// A lock that does not sleep: nobody holds it where another thread may go on.
+pub type SpinLock<T> = Mutex<T>;
+
 impl<T, B> Deref for Guard<'_, T, B> {
     type Target = T;
 
@@ -93,6 +96,14 @@ macro_rules! new_mutex {
         let value = $value;
         $crate::init::Fields::new(move || $crate::sync::Mutex::new(value))
     }};
+}
+
+/// The same.
+#[macro_export]
+macro_rules! new_spinlock {
+    ($value:expr $(, $name:literal)? $(,)?) => {
+        $crate::new_mutex!($value)
+    };
 }
 
 /// What is waited for.
