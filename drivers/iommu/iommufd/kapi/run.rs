@@ -6,6 +6,8 @@
 //! see `Documentation/core-api/pin_user_pages.rst`.
 
 use crate::sys;
+#[cfg(any(test, CONFIG_KUNIT = "y"))]
+use core::mem::ManuallyDrop;
 use core::{
     mem::forget,
     num::NonZeroU64, //
@@ -169,6 +171,15 @@ impl PinnedRun {
         // INVARIANT: The pins of the two are those that the whole had, and the one just taken.
         self.0 = front;
         Ok(Self(back))
+    }
+}
+
+#[cfg(any(test, CONFIG_KUNIT = "y"))]
+impl PinnedRun {
+    /// A run of pages that nobody has pinned, for tables of cases: it must not be dropped.
+    pub(crate) fn not_pinned(pfn: u64, npages: u64) -> Option<ManuallyDrop<Self>> {
+        // INVARIANT: Not so, but nothing is done with the pins.
+        Extent::new(pfn, npages, Level::PAGE, true).map(|extent| ManuallyDrop::new(Self(extent)))
     }
 }
 

@@ -703,7 +703,9 @@ mod tests {
         assert_eq!(one.content(), Some(&1));
         assert!(areas.is_taken(range(20, 29)?));
         assert!(areas.begin_unmap_one(range(10, 19)?).is_some());
+        assert_eq!((areas.count, areas.unmaps.count), (1, 2));
         areas.end_unmap(unmap);
+        assert_eq!(areas.unmaps.count, 1);
         assert!(!areas.is_taken(range(20, 29)?));
         assert!(areas.is_taken(range(10, 19)?));
         // One that another unmap will take is left to that.
@@ -723,6 +725,7 @@ mod tests {
             *content = 7;
             Ok(8)
         })?;
+        assert_eq!(areas.count, 3);
         assert_eq!(areas.split(30, 27, spare()?, |_| Ok(9)), Err(ENOENT));
         let parts = [
             (range(10, 19)?, 0),
@@ -752,7 +755,9 @@ mod tests {
             Err(Conflict::Unmapping)
         );
         assert_eq!(reserve(&mut areas, range(5, 35)?), Err(Conflict::Area));
+        assert_eq!(areas.count, 2);
         areas.take(&mut unmap, 9, &mut taken);
+        assert_eq!(areas.count, 1);
         assert!(!unmap.has_more());
         let contents = [(range(20, 29)?, 1), (range(40, 49)?, 2)];
         assert!(taken
@@ -780,6 +785,29 @@ mod tests {
         areas.publish(range(20, 29)?, 7);
         assert_eq!(areas.first_live(range(0, 99)?), Some((range(20, 29)?, &7)));
         assert_eq!(areas.first_live(range(21, 99)?), None);
+        Ok(())
+    }
+
+    #[test]
+    fn lie_in() -> Result {
+        let mut areas = Areas::new();
+        assert!(areas.is_empty() && areas.lie_in(range(5, 5)?));
+        assert_eq!(reserve(&mut areas, range(10, 19)?), Ok(()));
+        assert!(!areas.is_empty());
+        assert_eq!(reserve(&mut areas, range(30, 39)?), Ok(()));
+        for (first, last, all) in [
+            (10, 39, true),
+            (0, 99, true),
+            (11, 39, false),
+            (10, 38, false),
+            (20, 29, false),
+        ] {
+            assert_eq!(areas.lie_in(range(first, last)?), all);
+        }
+        let unmap = areas.begin_unmap(range(50, 59)?).map_err(|_| EINVAL)?;
+        assert!(areas.are_being_unmapped());
+        areas.end_unmap(unmap);
+        assert!(!areas.are_being_unmapped());
         Ok(())
     }
 
@@ -875,6 +903,37 @@ mod tests {
         assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(7));
         areas.release(pages(5, 1)?);
         assert_eq!(choose(&mut areas, &all, 1, 1)?, Some(5));
+        Ok(())
+    }
+
+    /// Areas that no choice has come across are looked at, but not too many of them in one go.
+    #[test]
+    fn choices_in_turns() -> Result {
+        const COUNT: usize = 3 * LOOKS;
+        let mut areas = Areas::new();
+        let all = [(0, 1 << 20)];
+        choose(&mut areas, &all, 1, 1)?;
+        for first in 0..COUNT as u64 {
+            map(&mut areas, pages(2 * first, 1)?)?;
+        }
+        let mut nodes = Nodes::new(0)?;
+        let mut turns = 0;
+        let found = loop {
+            match areas.choose(1, 2 * PAGE, PAGE, &mut nodes) {
+                Choice::Again(0) => turns += 1,
+                Choice::Again(missing) => nodes = Nodes::new(missing)?,
+                other => break other,
+            }
+        };
+        assert_eq!(found, Choice::At(pages(2 * COUNT as u64 - 1, 2)?));
+        // Each area, and the gap behind it, is a look; the last turn has found it.
+        assert_eq!(turns, 2 * COUNT / LOOKS - 1);
+        // From now on they are known.
+        for count in [1, 2] {
+            let found = areas.choose(1, count * PAGE, PAGE, &mut nodes);
+            let first = if count == 1 { 1 } else { 2 * COUNT as u64 - 1 };
+            assert_eq!(found, Choice::At(pages(first, count)?));
+        }
         Ok(())
     }
 
@@ -1029,7 +1088,9 @@ mod tests {
         assert_eq!(reserve(&mut areas, rest), Ok(()));
         let top = range(u64::MAX, u64::MAX)?;
         assert_eq!(reserve(&mut areas, top), Err(Conflict::Area));
+        assert_eq!(areas.count, 2);
         areas.release(rest);
+        assert_eq!(areas.count, 1);
         assert!(!areas.is_taken(rest));
         assert!(areas.is_taken(range(10, 19)?));
         Ok(())

@@ -320,8 +320,10 @@ mod tests {
         assert!(allowed.is_empty() && allowed.lie_in(range(5, 5)?));
         allowed.add(range(10, 19)?)?;
         allowed.add(range(30, 39)?)?;
+        assert!(!allowed.is_empty());
         for (first, last, free) in [
             (0, 9, true),
+            (0, 10, false),
             (19, 19, false),
             (20, 29, true),
             (0, 99, false),

@@ -707,3 +707,274 @@ impl Drop for Gaps {
         self.forget();
     }
 }
+
+#[kunit_tests(iommufd_gaps)]
+mod tests {
+    use super::*;
+
+    fn pages(first: u64, count: u64) -> Result<IovaRange> {
+        IovaRange::with_len(first * PAGE, count * PAGE)
+    }
+
+    fn choosable(ranges: &[(u64, u64)], generation: u64) -> Result<Choosable> {
+        let mut list = KVVec::new();
+        for (first, last) in ranges {
+            list.push(IovaRange::new(*first, *last).ok_or(EINVAL)?, GFP_KERNEL)?;
+        }
+        Ok(Choosable {
+            ranges: list,
+            generation,
+        })
+    }
+
+    fn prepare(gaps: &mut Gaps, areas: usize) -> Result {
+        let mut nodes = Nodes::new(0)?;
+        while let Err(missing) = gaps.prepare(areas, &mut nodes) {
+            nodes = Nodes::new(missing)?;
+        }
+        Ok(())
+    }
+
+    /// No gaps, but nodes for those beside so many areas.
+    fn no_gaps(areas: usize) -> Result<Gaps> {
+        let mut gaps = Gaps::new();
+        gaps.choose_in(choosable(&[(0, u64::MAX)], 1)?);
+        prepare(&mut gaps, areas)?;
+        gaps.remove(u64::MAX);
+        Ok(gaps)
+    }
+
+    /// The height of a tree, if it is as it has to be; `count` counts its gaps.
+    fn shape(tree: &Tree, count: &mut usize) -> Option<u8> {
+        let Some(top) = tree else { return Some(0) };
+        let heights = (shape(&top.left, count)?, shape(&top.right, count)?);
+        *count += 1;
+        let below = || Iterator::chain(top.left.iter(), &top.right);
+        let most = below().fold(top.pages().1, |most, below| most.max(below.most));
+        let in_order = top.left.iter().all(|left| left.last < top.first)
+            && top.right.iter().all(|right| right.first > top.last);
+        let balanced = heights.0.abs_diff(heights.1) <= 1;
+        let height = heights.0.max(heights.1) + 1;
+        let right = balanced && in_order && top.most == most && top.height == height;
+        right.then_some(height)
+    }
+
+    /// Whether these are the gaps, all is known of them that has to be, and no node is lost.
+    fn are(gaps: &mut Gaps, mut want: impl Iterator<Item = IovaRange>) -> bool {
+        let (mut count, mut from) = (0, 0);
+        let height = shape(&gaps.tree, &mut count);
+        let nodes = gaps.nodes - count;
+        let mut others = Bag(None);
+        let mut spare = 0;
+        while let Some(node) = gaps.spare.pop() {
+            spare += 1;
+            others.add(Some(node));
+        }
+        gaps.spare.add(others.0.take());
+        let same = (0..count).all(|_| {
+            let next = gaps.next(from);
+            from = next.map_or(0, |next| next.last().wrapping_add(1));
+            next.is_some() && next == want.next()
+        });
+        same && want.next().is_none() && spare == nodes && height.is_some()
+    }
+
+    #[test]
+    fn shapes() -> Result {
+        const MOST: u64 = 40;
+        for order in [1, 3, 7, MOST - 1] {
+            let mut gaps = no_gaps(MOST as usize)?;
+            let mut there = [false; MOST as usize];
+            for step in 0..MOST {
+                let number = (step * order + step * order / MOST) % MOST;
+                gaps.put(pages(2 * number, 1)?);
+                if let Some(place) = there.get_mut(number as usize) {
+                    *place = true;
+                }
+                let all = (0..MOST).zip(there).filter(|(_, there)| *there);
+                let all = all.filter_map(|(number, _)| pages(2 * number, 1).ok());
+                assert!(are(&mut gaps, all));
+            }
+            for step in 0..MOST {
+                let number = (step * 3 + step * 3 / MOST) % MOST;
+                if there.get(number as usize) == Some(&true) {
+                    gaps.remove(pages(2 * number, 1)?.last());
+                }
+                if let Some(place) = there.get_mut(number as usize) {
+                    *place = false;
+                }
+                let all = (0..MOST).zip(there).filter(|(_, there)| *there);
+                let all = all.filter_map(|(number, _)| pages(2 * number, 1).ok());
+                assert!(are(&mut gaps, all));
+            }
+        }
+        Ok(())
+    }
+
+    fn top(gaps: &Gaps) -> Option<u64> {
+        gaps.tree.as_ref().map(|top| top.first)
+    }
+
+    /// A tree is turned only where its halves differ by two.
+    #[test]
+    fn turns() -> Result {
+        for numbers in [[1, 2], [2, 1]] {
+            let mut gaps = no_gaps(2)?;
+            for number in numbers {
+                gaps.put(pages(2 * number, 1)?);
+            }
+            let [first, _] = numbers;
+            assert_eq!(top(&gaps), Some(2 * first * PAGE));
+        }
+        // And once only where that is enough.
+        for (numbers, gone, new) in [([4, 2, 6, 1, 3], 6, 2), ([4, 6, 2, 7, 5], 2, 6)] {
+            let mut gaps = no_gaps(numbers.len())?;
+            for number in numbers {
+                gaps.put(pages(2 * number, 1)?);
+            }
+            gaps.remove(pages(2 * gone, 1)?.last());
+            assert_eq!(top(&gaps), Some(2 * new * PAGE));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn many_removed() -> Result {
+        const COUNT: u64 = 24;
+        for first in 0..COUNT {
+            for last in first..COUNT {
+                let mut gaps = no_gaps(COUNT as usize)?;
+                for number in 0..COUNT {
+                    gaps.put(pages(2 * number, 1)?);
+                }
+                let ends = (pages(2 * first, 1)?.last(), pages(2 * last, 1)?.last());
+                gaps.remove_all(IovaRange::new(ends.0, ends.1).ok_or(EINVAL)?);
+                let left = (0..COUNT).filter(|number| *number < first || *number > last);
+                let left = left.filter_map(|number| pages(2 * number, 1).ok());
+                assert!(are(&mut gaps, left));
+            }
+        }
+        // What ends elsewhere stays.
+        let mut gaps = no_gaps(2)?;
+        gaps.put(pages(4, 2)?);
+        for (first, count) in [(0, 4), (4, 1), (6, 9)] {
+            gaps.remove_all(pages(first, count)?);
+            assert!(are(&mut gaps, [pages(4, 2)?].into_iter()));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn put_once() -> Result {
+        let mut gaps = no_gaps(3)?;
+        for first in [2, 8, 2] {
+            gaps.put(pages(first, 2)?);
+        }
+        assert!(are(&mut gaps, [pages(2, 2)?, pages(8, 2)?].into_iter()));
+        assert!(gaps.are_kept());
+        // There were nodes for three areas, the range, and one more.
+        for first in [20, 30, 40] {
+            gaps.put(pages(first, 2)?);
+            assert!(gaps.are_kept());
+        }
+        gaps.put(pages(50, 2)?);
+        assert!(!gaps.are_kept());
+        assert!(are(&mut gaps, [].into_iter()));
+        Ok(())
+    }
+
+    #[test]
+    fn nodes() -> Result {
+        let mut gaps = Gaps::new();
+        gaps.choose_in(choosable(&[(0, 9), (20, 29)], 1)?);
+        let mut none = Nodes::new(0)?;
+        assert_eq!(gaps.prepare(10, &mut none), Err(13));
+        assert_eq!(gaps.prepare(10, &mut Nodes::new(3)?), Err(10));
+        let mut nodes = Nodes::new(12)?;
+        assert_eq!(gaps.prepare(10, &mut nodes), Ok(()));
+        assert_eq!(nodes.count, 0);
+        // Two too many are freed, and no more are taken than are missing.
+        assert_eq!(gaps.nodes, 13);
+        let mut more = Nodes::new(3)?;
+        assert_eq!(gaps.prepare(10, &mut more), Ok(()));
+        assert_eq!((gaps.nodes, more.count), (13, 3));
+        // They go a few at a time.
+        prepare(&mut gaps, 2 * NODES)?;
+        assert_eq!(gaps.nodes, 2 * NODES + 3);
+        assert_eq!(gaps.prepare(0, &mut none), Ok(()));
+        assert_eq!(gaps.nodes, NODES + 3);
+        gaps.free(pages(0, 1)?, 5);
+        assert_eq!(gaps.nodes, NODES + 1);
+        gaps.free(pages(0, 1)?, NODES - 2);
+        assert_eq!(gaps.nodes, NODES + 1);
+        assert_eq!(Nodes::new(NODES + 1)?.count, NODES);
+        Ok(())
+    }
+
+    #[test]
+    fn ranges() -> Result {
+        let choosable = choosable(&[(10, 19), (30, 30), (40, 49)], 1)?;
+        let range = |first, last| IovaRange::new(first, last);
+        for (from, next) in [
+            (0, range(10, 19)),
+            (19, range(19, 19)),
+            (20, range(30, 30)),
+            (30, range(30, 30)),
+            (31, range(40, 49)),
+            (50, None),
+        ] {
+            assert_eq!(choosable.next(from), next);
+        }
+        for (first, last, trimmed) in [
+            (0, 99, range(10, 49)),
+            (0, 9, None),
+            (0, 10, range(10, 10)),
+            (15, 25, range(15, 19)),
+            (20, 29, None),
+            (20, 30, range(30, 30)),
+            (31, 40, range(40, 40)),
+        ] {
+            let all = range(first, last).ok_or(EINVAL)?;
+            assert_eq!(choosable.trim(all), trimmed);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn room() -> Result {
+        for (first, count, len, align, fits) in [
+            (4, 4, 4 * PAGE, PAGE, true),
+            (4, 4, 4 * PAGE + 1, PAGE, false),
+            (3, 4, 3 * PAGE, 4 * PAGE, true),
+            (3, 4, 4 * PAGE, 4 * PAGE, false),
+            (3, 4, 1, 1, true),
+        ] {
+            assert_eq!(has_room(pages(first, count)?, len, align), fits);
+        }
+        Ok(())
+    }
+
+    /// The lowest place behind any address, as counting finds it.
+    #[test]
+    fn lowest_from() -> Result {
+        let all = [(1, 2), (5, 1), (8, 7), (20, 3), (25, 12), (40, 1), (44, 20)];
+        let mut gaps = no_gaps(all.len())?;
+        for (first, count) in all {
+            gaps.put(pages(first, count)?);
+        }
+        for from in 0..64 {
+            for (count, align) in [(1, 1), (2, 1), (3, 2), (4, 4), (8, 1), (8, 8), (13, 1)] {
+                let is_in = |place: &u64| {
+                    let ends = (*place, place + count);
+                    let mut all = all.iter();
+                    all.any(|(first, count)| *first <= ends.0 && ends.1 <= first + count)
+                };
+                let mut places = (from..64).filter(|place| place % align == 0);
+                let want = places.find(is_in).map(|place| place * PAGE);
+                let got = gaps.lowest(from * PAGE, count * PAGE, align * PAGE);
+                assert_eq!(got.map(|(_, place)| place.first()), want);
+            }
+        }
+        Ok(())
+    }
+}

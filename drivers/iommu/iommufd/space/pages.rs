@@ -237,9 +237,6 @@ impl Runs {
             0 => None,
             _ => Some(self.get_mut(boundary).ok_or(EINVAL)?.cut_off(staying)?),
         };
-        if first.is_none() && self.count() <= keep {
-            return Err(EINVAL);
-        }
         // Nothing fails from here on: there is room for every run.
         let mut number = 0;
         for chunk in self.rest.0.take().into_iter().flat_map(KBox::into_inner) {
@@ -447,5 +444,327 @@ impl Drop for Runs {
             drop(chunk);
             task::resched();
         }
+    }
+}
+
+#[kunit_tests(iommufd_pages)]
+mod tests {
+    use super::*;
+    use core::mem::{
+        take,
+        ManuallyDrop, //
+    };
+
+    const PAGE: u64 = PAGE_SIZE as u64;
+
+    /// As many pages as are unmapped before others get their turn.
+    const TURN: u64 = STRIDE >> PAGE_SHIFT;
+
+    /// Runs of pages that nobody has pinned: nobody unpins them either.
+    struct Unpinned(ManuallyDrop<Runs>);
+
+    impl Drop for Unpinned {
+        fn drop(&mut self) {
+            let chunks = self.0.rest.0.take();
+            for chunk in chunks.into_iter().flat_map(KBox::into_inner) {
+                chunk.runs.into_iter().for_each(PinnedRun::leak);
+            }
+        }
+    }
+
+    /// Run number `number` of those that are tried: none of them goes on with the next.
+    const fn npages_of(number: usize) -> u64 {
+        1 + number as u64 % 3
+    }
+
+    const fn pfn_of(number: usize) -> u64 {
+        10 + 10 * number as u64
+    }
+
+    fn run(number: usize) -> Result<PinnedRun> {
+        let run = PinnedRun::not_pinned(pfn_of(number), npages_of(number)).ok_or(EINVAL)?;
+        Ok(ManuallyDrop::into_inner(run))
+    }
+
+    fn runs(count: usize) -> Result<Unpinned> {
+        let mut runs = Unpinned(ManuallyDrop::new(Runs::new(run(0)?)));
+        for number in 1..count {
+            runs.0.room()?.push_within_capacity(run(number)?)?;
+        }
+        Ok(runs)
+    }
+
+    /// How many pages come before a run.
+    fn before(number: usize) -> u64 {
+        (0..number).map(npages_of).sum()
+    }
+
+    /// The first and the last run of chunks, and those beside them.
+    const EDGES: [usize; 9] = [
+        0,
+        1,
+        2,
+        CHUNK - 1,
+        CHUNK,
+        CHUNK + 1,
+        CHUNK + 2,
+        2 * CHUNK,
+        2 * CHUNK + 1,
+    ];
+
+    const COUNTS: [usize; 6] = [1, 2, CHUNK, CHUNK + 1, CHUNK + 2, 2 * CHUNK + 2];
+
+    #[test]
+    fn page_ranges() {
+        for (start, len, first, last) in [
+            (0, 1, 0, 0),
+            (0, PAGE, 0, 0),
+            (0, PAGE + 1, 0, 1),
+            (PAGE - 1, 1, 0, 0),
+            (PAGE - 1, 2, 0, 1),
+            (3 * PAGE, 2 * PAGE, 3, 4),
+            (u64::MAX, 1, u64::MAX >> PAGE_SHIFT, u64::MAX >> PAGE_SHIFT),
+        ] {
+            let pages = PageRange::of_bytes(start, len);
+            assert_eq!((pages.first(), pages.last()), (first, last));
+            assert_eq!(pages.count(), last - first + 1);
+        }
+    }
+
+    #[test]
+    fn found() -> Result {
+        for count in COUNTS {
+            let runs = runs(count)?;
+            assert_eq!(runs.0.count(), count);
+            for number in EDGES.into_iter().filter(|number| *number < count) {
+                for skip in 0..npages_of(number) {
+                    let page = before(number) + skip;
+                    assert_eq!(runs.0.find(page), (number, skip));
+                    let mut after = runs.0.after(page);
+                    let next = after.next().map(|(run, skipped)| (run.pfn(), skipped));
+                    assert_eq!(next, Some((pfn_of(number), skip)));
+                    assert!(after.all(|(_, skipped)| skipped == 0));
+                    assert_eq!(runs.0.after(page).count(), count - number);
+                }
+            }
+            assert_eq!(runs.0.find(before(count)), (count, 0));
+            assert_eq!(runs.0.after(before(count)).count(), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn in_slices() -> Result {
+        for count in COUNTS {
+            let runs = runs(count)?;
+            for skip in EDGES.into_iter().filter(|skip| *skip <= count) {
+                for keep in EDGES.into_iter().filter(|keep| skip + keep <= count) {
+                    let pfns = runs.0.slices(skip, keep).flatten().map(PinnedRun::pfn);
+                    assert!(pfns.eq((skip..count - keep).map(pfn_of)));
+                }
+            }
+            assert!(runs.0.slices(0, count + 1).next().is_none());
+            assert!(runs.0.slices(1, 0).all(|slice| slice.len() <= CHUNK));
+        }
+        Ok(())
+    }
+
+    /// Whether these are the runs from number `first` on, of the first of which `skip` pages are
+    /// missing, up to `end`, of which there are `more` pages.
+    fn are(runs: &Runs, first: usize, skip: u64, end: usize, more: u64) -> bool {
+        let mut whole = (first..end).map(|number| (pfn_of(number), npages_of(number)));
+        let cut = skip > 0;
+        let front = if cut { whole.next() } else { None };
+        let front = front.map(|(pfn, npages)| (pfn + skip, npages - skip));
+        let back = (more > 0).then_some((pfn_of(end), more));
+        let want = Iterator::chain(Iterator::chain(front.into_iter(), whole), back);
+        let got = runs.slices(0, 0).flatten();
+        got.map(|run| (run.pfn(), run.npages())).eq(want)
+    }
+
+    #[test]
+    fn cut() -> Result {
+        for count in COUNTS {
+            let total = before(count);
+            for number in EDGES.into_iter().filter(|number| *number < count) {
+                for more in 0..npages_of(number) {
+                    let npages = before(number) + more;
+                    if npages == 0 {
+                        continue;
+                    }
+                    let mut front = runs(count)?;
+                    let mut back = Unpinned(ManuallyDrop::new(front.0.cut_off(npages)?));
+                    assert!(are(&front.0, 0, 0, number, more));
+                    assert!(are(&back.0, number, more, count, 0));
+                    // Pages are found as before, and there is room for more.
+                    let last = (back.0.count() - 1, npages_of(count - 1) - 1);
+                    let of_last = if back.0.count() == 1 { more } else { 0 };
+                    assert_eq!(back.0.find(total - npages - 1), (last.0, last.1 - of_last));
+                    assert_eq!(front.0.find(npages).0, front.0.count());
+                    for half in [&mut front, &mut back] {
+                        let count = half.0.count();
+                        half.0.room()?.push_within_capacity(run(5)?)?;
+                        assert_eq!(half.0.count(), count + 1);
+                        let last = half.0.slices(count, 0).flatten().next();
+                        assert_eq!(last.map(PinnedRun::pfn), Some(pfn_of(5)));
+                    }
+                }
+            }
+            let mut all = runs(count)?;
+            for npages in [0, total, total + 1] {
+                assert_eq!(all.0.cut_off(npages).map(forget_all), Err(EINVAL));
+                assert!(are(&all.0, 0, 0, count, 0));
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_all(runs: Runs) {
+        drop(Unpinned(ManuallyDrop::new(runs)));
+    }
+
+    /// Shows runs of these first page frames and lengths, as [`Runs::after`] has them.
+    fn show<'a>(runs: &'a [(u64, u64)]) -> impl Fn(u64, Look<'_>) + 'a {
+        move |skip, look| {
+            let mut skip = skip;
+            for (pfn, npages) in runs {
+                if skip >= *npages {
+                    skip -= npages;
+                    continue;
+                }
+                let Some(run) = PinnedRun::not_pinned(*pfn, *npages) else {
+                    return;
+                };
+                if !look(&run, take(&mut skip)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn in_strides() -> Result {
+        assert!(strides(None, 0, show(&[(0, 1)])).next().is_none());
+        for (pages, shown, parts) in [
+            // As much as others wait for at once is one part.
+            (TURN, &[(0, 1), (9 * TURN, TURN - 1)][..], &[TURN][..]),
+            (TURN + 1, &[(0, TURN), (9 * TURN, 1)], &[TURN, 1]),
+            (2 * TURN, &[(0, TURN), (9 * TURN, TURN)], &[TURN, TURN]),
+            // No part ends where memory goes on.
+            (2 * TURN, &[(0, TURN), (TURN, TURN)], &[2 * TURN]),
+            (3 * TURN, &[(0, 3 * TURN)], &[3 * TURN]),
+            (
+                2 * TURN + 1,
+                &[(0, TURN - 1), (5 * TURN, 2), (9 * TURN, TURN)],
+                &[TURN + 1, TURN],
+            ),
+            (
+                2 * TURN + 12,
+                &[(0, TURN + 5), (9 * TURN, TURN), (20 * TURN, 7)],
+                &[TURN + 5, TURN, 7],
+            ),
+            // What nothing is known of is one.
+            (2 * TURN, &[], &[2 * TURN]),
+        ] {
+            // The last of these areas end where all addresses do.
+            let top = 0u64.wrapping_sub(pages * PAGE);
+            for (base, offset) in [(0, 0), (0, 8), (0, PAGE - 1), (top, 0), (top, 8)] {
+                let area = IovaRange::with_len(base + offset, pages * PAGE - offset)?;
+                let mut next = base + offset;
+                let mut got = strides(Some(area), offset, show(shown));
+                for (number, part) in parts.iter().enumerate() {
+                    let skipped = if number == 0 { offset } else { 0 };
+                    let part = IovaRange::with_len(next, part * PAGE - skipped)?;
+                    // By `offset` shorter, the last may fit in one.
+                    let all = parts.len() > 1 && area.len() <= STRIDE;
+                    assert_eq!(got.next(), Some(if all { area } else { part }));
+                    if all {
+                        break;
+                    }
+                    next = part.last().wrapping_add(1);
+                }
+                assert_eq!(got.next(), None);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn turns() -> Result {
+        let shown = show(&[(0, TURN), (9 * TURN, TURN)]);
+        for (skip, npages) in [(0, TURN), (1, 2 * TURN - 1), (TURN, TURN), (2 * TURN, 0)] {
+            assert_eq!(stride(skip, &shown), npages);
+        }
+        let mut all = runs(1)?;
+        for pfn in [TURN, 9 * TURN] {
+            let run = PinnedRun::not_pinned(pfn, TURN).ok_or(EINVAL)?;
+            let run = ManuallyDrop::into_inner(run);
+            all.0.room()?.push_within_capacity(run)?;
+        }
+        let area = IovaRange::with_len(0, (2 * TURN + 1) * PAGE)?;
+        let lens = all.0.strides(area).map(|part| part.len() / PAGE);
+        assert!(lens.eq([TURN + 1, TURN]));
+        Ok(())
+    }
+
+    #[test]
+    fn spans() -> Result {
+        let runs = [(1, 2), (9, 1), (4, 3)];
+        for (offset, len, want) in [
+            (0, 1, &[(0, PAGE, 1)][..]),
+            (0, 2 * PAGE, &[(0, PAGE, 2 * PAGE)]),
+            (
+                16,
+                3 * PAGE - 20,
+                &[
+                    (0, PAGE + 16, 2 * PAGE - 16),
+                    (2 * PAGE - 16, 9 * PAGE, PAGE - 4),
+                ],
+            ),
+            (
+                PAGE - 1,
+                3 * PAGE + 1,
+                &[
+                    (0, 2 * PAGE - 1, PAGE + 1),
+                    (PAGE + 1, 9 * PAGE, PAGE),
+                    (2 * PAGE + 1, 4 * PAGE, PAGE),
+                ],
+            ),
+        ] {
+            let iova = 100 * PAGE;
+            let area = IovaRange::with_len(iova, len)?;
+            let mut want = want.iter();
+            let mut look = |at: u64, span: Span| {
+                let got = (at - iova, span.address(), span.len());
+                assert_eq!(Some(&got), want.next());
+                Ok(())
+            };
+            each_span(area, offset, &mut look, |look| show(&runs)(0, look))?;
+            assert_eq!(want.next(), None);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn spans_from_within() -> Result {
+        // The first of the runs is passed over in part.
+        let area = IovaRange::with_len(0, 2 * PAGE)?;
+        let mut spans = 0;
+        let mut look = |_, span: Span| {
+            spans += 1;
+            assert_eq!((span.address(), span.len()), (3 * PAGE + 5, 2 * PAGE));
+            Ok(())
+        };
+        each_span(area, 5, &mut look, |look| show(&[(1, 6)])(2, look))?;
+        assert_eq!(spans, 1);
+        // Who looks may end it.
+        let mut looks = 0;
+        let look = |_, _| {
+            looks += 1;
+            Err(EFAULT)
+        };
+        let failed = each_span(area, 0, look, |look| show(&[(1, 1), (5, 1)])(0, look));
+        assert_eq!((failed, looks), (Err(EFAULT), 1));
+        Ok(())
     }
 }
