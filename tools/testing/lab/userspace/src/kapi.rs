@@ -20,6 +20,7 @@ pub(crate) mod users;
 
 pub(crate) mod device;
 pub(crate) mod domain;
+pub(crate) mod mutant;
 pub(crate) mod pin;
 pub(crate) mod rwsem;
 

@@ -22,6 +22,8 @@ use driver::{
 
 #[cfg(any(test, feature = "model"))]
 mod model;
+#[cfg(all(test, not(feature = "model")))]
+mod tables;
 
 #[cfg(feature = "model")]
 fn main() -> std::process::ExitCode {

@@ -25,12 +25,22 @@ pub(crate) unsafe fn iommufd_pfn_to_page(pfn: c_ulong) -> *mut page {
     core::ptr::without_provenance_mut(pfn)
 }
 
-pub(crate) unsafe fn iommufd_copy_to_page(pfn: c_ulong, _: usize, _: *const c_void, _: usize) {
-    machine::touch(pfn as u64);
+pub(crate) unsafe fn iommufd_copy_to_page(
+    pfn: c_ulong,
+    offset: usize,
+    _: *const c_void,
+    len: usize,
+) {
+    machine::copy(pfn as u64, offset, len);
 }
 
-pub(crate) unsafe fn iommufd_copy_from_page(_: *mut c_void, pfn: c_ulong, _: usize, _: usize) {
-    machine::touch(pfn as u64);
+pub(crate) unsafe fn iommufd_copy_from_page(
+    _: *mut c_void,
+    pfn: c_ulong,
+    offset: usize,
+    len: usize,
+) {
+    machine::copy(pfn as u64, offset, len);
 }
 
 pub(crate) struct iommufd_access_ops {

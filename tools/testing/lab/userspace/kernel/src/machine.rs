@@ -14,8 +14,8 @@ use std::cell::{
     RefCell, //
 };
 
-/// Pages that a machine has.
-const PAGES: usize = 64;
+/// Pages that a machine has: a model makes one for each run.
+const PAGES: usize = if cfg!(feature = "model") { 64 } else { 4096 };
 
 /// Pages that a process, or a file, has.
 pub const MEMORY: u64 = 10;
@@ -29,7 +29,12 @@ pub struct Machine {
     processes: Vec<Box<Process>>,
     /// Pages that each process may lock, if there is a limit.
     limit: Cell<Option<usize>>,
+    /// What was copied, but for its bytes.
+    copies: RefCell<Vec<Copied>>,
 }
+
+/// Bytes that were copied from a page, or to it: its number, the first of them, and how many.
+pub type Copied = (u64, usize, usize);
 
 /// A page.
 struct Page {
@@ -174,6 +179,17 @@ pub fn touch(pfn: u64) {
     });
 }
 
+/// Bytes of a pinned page are copied.
+pub fn copy(pfn: u64, offset: usize, len: usize) {
+    touch(pfn);
+    with(|machine| machine.copies.borrow_mut().push((pfn, offset, len)));
+}
+
+/// What was copied since this was asked last.
+pub fn copied() -> Vec<Copied> {
+    with(|machine| machine.copies.take())
+}
+
 /// A page comes into a page table.
 pub fn begin_use(pfn: u64) {
     with(|machine| {
@@ -239,6 +255,7 @@ impl Machine {
                 .map(|number| Box::new(Process::new(number)))
                 .collect(),
             limit: Cell::new(None),
+            copies: RefCell::new(Vec::new()),
         }
     }
 

@@ -3,7 +3,10 @@
 //! Devices: what they want left out, and what their IOMMU can do.
 
 use crate::iova::IovaRange;
-use kernel::prelude::*;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 #[derive(Clone)]
 pub(crate) struct DeviceRef(u32);
@@ -35,6 +38,9 @@ pub(crate) struct OwnedDevice {
     pub(crate) reserved: Option<IovaRange>,
     /// Whether an IOMMU has it.
     pub(crate) is_translated: bool,
+    /// What that translates, and in pages of which size.
+    pub(crate) aperture: IovaRange,
+    pub(crate) page: u64,
 }
 
 impl OwnedDevice {
@@ -44,6 +50,8 @@ impl OwnedDevice {
             number,
             reserved: None,
             is_translated: true,
+            aperture: IovaRange::ALL,
+            page: PAGE_SIZE as u64,
         }
     }
 

@@ -49,6 +49,15 @@ pub(crate) struct Domain {
     /// So many pages are mapped before one fails.
     until_failure: Cell<Option<u32>>,
     dirty_tracking: Cell<bool>,
+    aperture: IovaRange,
+    page: u64,
+    /// What was mapped last may be used so.
+    prot: Cell<Option<Prot>>,
+    /// What is at addresses that interrupts are written to, and where the core goes on with them.
+    doorbells: RefCell<BTreeMap<u64, u64>>,
+    sw_msi: Cell<Option<u64>>,
+    /// What could not be unmapped.
+    leftover: Cell<Option<IovaRange>>,
 }
 
 // SAFETY: A machine is run by one thread of the system.
@@ -59,6 +68,8 @@ unsafe impl Sync for Domain {}
 std::thread_local! {
     /// So many pages are mapped into the next domain before that fails.
     static FAIL_NEXT: Cell<Option<u32>> = const { Cell::new(None) };
+    /// Whether there are domains from which something could not be unmapped.
+    static LEFTOVERS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Has mapping into the domain that is made next fail after so many pages.
@@ -67,7 +78,7 @@ pub(crate) fn fail_next(pages: Option<u32>) {
 }
 
 pub(crate) fn have_leftovers() -> bool {
-    false
+    LEFTOVERS.get()
 }
 
 impl Domain {
@@ -78,6 +89,12 @@ impl Domain {
             turns: [const { None::<Turn> }; ENTRIES + 1].map(|_| Turn::new()),
             until_failure: Cell::new(FAIL_NEXT.take()),
             dirty_tracking: Cell::new(false),
+            aperture: dev.aperture,
+            page: dev.page,
+            prot: Cell::new(None),
+            doorbells: RefCell::new(BTreeMap::new()),
+            sw_msi: Cell::new(None),
+            leftover: Cell::new(None),
         })
     }
 
@@ -103,28 +120,57 @@ impl Domain {
     }
 
     pub(crate) fn smallest_page(&self) -> u64 {
-        PAGE_SIZE as u64
+        self.page
     }
 
     pub(crate) fn aperture(&self) -> Option<IovaRange> {
-        Some(IovaRange::ALL)
+        Some(self.aperture)
+    }
+
+    /// How what was mapped last may be used.
+    pub(crate) fn prot(&self) -> Option<Prot> {
+        self.prot.get()
     }
 
     pub(crate) fn translate(&self, iova: u64) -> Option<u64> {
+        if let Some(doorbell) = self.doorbells.borrow().get(&iova) {
+            return Some(*doorbell);
+        }
         let pfn = *self.entries.borrow().get(&(iova >> PAGE_SHIFT))?;
         Some((pfn << PAGE_SHIFT) + iova % PAGE_SIZE as u64)
     }
 
-    pub(super) fn set_sw_msi(&self, _base: u64) -> Result {
+    pub(super) fn set_sw_msi(&self, base: u64) -> Result {
+        self.sw_msi.set(Some(base));
         Ok(())
     }
 
-    pub(super) unsafe fn map_doorbell_of(&self, _other: &Self, _iova: u64) -> Result {
+    /// Where the core goes on with doorbells, if it was told.
+    pub(crate) fn sw_msi(&self) -> Option<u64> {
+        self.sw_msi.get()
+    }
+
+    /// The core maps a doorbell.
+    pub(crate) fn add_doorbell(&self, iova: u64, doorbell: u64) {
+        self.doorbells.borrow_mut().insert(iova, doorbell);
+    }
+
+    pub(super) unsafe fn map_doorbell_of(&self, other: &Self, iova: u64) -> Result {
+        let doorbell = other.translate(iova).ok_or(EINVAL)?;
+        self.add_doorbell(iova, doorbell);
         Ok(())
     }
 
-    pub(crate) fn may_still_map(&self, _range: IovaRange) -> bool {
-        false
+    /// Something cannot be unmapped.
+    pub(crate) fn leave_over(&self, range: IovaRange) {
+        self.leftover.set(Some(range));
+        LEFTOVERS.set(true);
+    }
+
+    pub(crate) fn may_still_map(&self, range: IovaRange) -> bool {
+        self.leftover
+            .get()
+            .is_some_and(|left| left.overlaps(&range))
     }
 
     pub(crate) fn can_read_dirty(&self) -> bool {
@@ -163,12 +209,13 @@ impl Domain {
         &self,
         iova: u64,
         span: Span,
-        _prot: Prot,
+        prot: Prot,
         _large: bool,
     ) -> Result {
         if !self.translates {
             return Ok(());
         }
+        self.prot.set(Some(prot));
         let pages = span.len() >> PAGE_SHIFT;
         for number in 0..pages {
             let page = (iova >> PAGE_SHIFT) + number;

@@ -132,6 +132,16 @@ pub(crate) struct Batch<'a> {
 }
 
 impl Batch<'_> {
+    /// These pages, which are pinned by that.
+    pub(crate) fn of(pfns: &[u64]) -> Self {
+        pfns.iter().copied().for_each(machine::pin);
+        Self {
+            pfns: pfns.iter().copied().collect(),
+            writable: true,
+            _pinner: PhantomData,
+        }
+    }
+
     pub(crate) fn npages(&self) -> u64 {
         self.pfns.len() as u64
     }
