@@ -209,15 +209,13 @@ impl<'a> Pinner<'a> {
         let want = npages.min(room.len() as u64);
         let slots = room.as_mut_ptr().cast::<PagePtr>();
         let got = match self.other {
-            // SAFETY: `slots` has room for `want` pointers.
-            _ if !self.waits => unsafe { self.pin_what_is_ready(vaddr, want, slots) }?,
-            None => {
+            None if self.waits => {
                 let (at, want) = (vaddr as c_ulong, want as c_int);
-                // SAFETY: As above; the function checks the addresses.
+                // SAFETY: `slots` has room for `want` pointers; the function checks the addresses.
                 unsafe { bindings::pin_user_pages_fast(at, want, self.flags, slots) }
             }
             // SAFETY: As above.
-            Some(process) => unsafe { pin_remote(process, vaddr, want, self.flags, slots) }?,
+            _ => unsafe { self.pin_under_lock(vaddr, want, slots) }?,
         };
         match usize::try_from(got) {
             Ok(0) if self.waits => Err(EFAULT),
@@ -232,21 +230,24 @@ impl<'a> Pinner<'a> {
         }
     }
 
+    /// Pins pages of another process, or such as nobody has to be waited for.
+    ///
     /// # Safety
     ///
     /// `slots` has room for `want` pointers.
     #[cold]
-    unsafe fn pin_what_is_ready(
-        &self,
-        vaddr: u64,
-        want: u64,
-        slots: *mut PagePtr,
-    ) -> Result<c_int> {
+    unsafe fn pin_under_lock(&self, vaddr: u64, want: u64, slots: *mut PagePtr) -> Result<c_int> {
         let memory = self.others_memory()?;
         let mm = raw_or_null(&memory);
         let (at, want, flags) = (vaddr as c_ulong, want as c_ulong, self.flags);
-        // SAFETY: By the contract; and `mm` has users as long as we hold it, or is NULL.
-        let got = unsafe { sys::iommufd_pin_without_waiting(mm, at, want, flags, slots) };
+        let got = if self.waits {
+            // SAFETY: By the contract; who waits is here for another process, whose memory has
+            // users as long as we hold it.
+            unsafe { sys::iommufd_pin_remote(mm, at, want, flags, slots) }
+        } else {
+            // SAFETY: By the contract; and `mm` has users as long as we hold it, or is NULL.
+            unsafe { sys::iommufd_pin_without_waiting(mm, at, want, flags, slots) }
+        };
         // CAST: No more than was asked for, or an errno.
         Ok(got as c_int)
     }
@@ -254,27 +255,6 @@ impl<'a> Pinner<'a> {
 
 fn raw_or_null(memory: &Option<ARef<MmWithUserAsync>>) -> *mut bindings::mm_struct {
     memory.as_ref().map_or(null_mut(), |mm| mm.as_raw())
-}
-
-/// Pins pages of a process that is not the current one.
-///
-/// # Safety
-///
-/// `slots` has room for `want` pointers.
-#[cold]
-unsafe fn pin_remote(
-    process: &Payer,
-    vaddr: u64,
-    want: u64,
-    flags: c_uint,
-    slots: *mut PagePtr,
-) -> Result<c_int> {
-    let memory = process.memory()?;
-    let (at, want) = (vaddr as c_ulong, want as c_ulong);
-    // SAFETY: By the contract; and the memory has users as long as we hold it.
-    let got = unsafe { sys::iommufd_pin_remote(memory.as_raw(), at, want, flags, slots) };
-    // CAST: No more than was asked for, or an errno.
-    Ok(got as c_int)
 }
 
 /// Pages that [`Pinner::pin`] has pinned; those not taken as runs are unpinned on drop.

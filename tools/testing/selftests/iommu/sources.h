@@ -100,13 +100,19 @@ static inline char *small_pages(size_t size)
 	return memory && keep_small(memory, size) ? memory : NULL;
 }
 
-static inline char *transparent_huge_pages(size_t size)
+static inline char *untouched_huge_pages(size_t size)
 {
 	char *memory = anonymous(size, MAP_PRIVATE);
 
-	if (!memory || madvise(memory, size, MADV_HUGEPAGE))
-		return NULL;
-	memset(memory, 1, size);
+	return memory && !madvise(memory, size, MADV_HUGEPAGE) ? memory : NULL;
+}
+
+static inline char *transparent_huge_pages(size_t size)
+{
+	char *memory = untouched_huge_pages(size);
+
+	if (memory)
+		memset(memory, 1, size);
 	return memory;
 }
 

@@ -97,13 +97,6 @@ static const char *begin(struct __test_metadata *_metadata, int *fd, int *ioas,
 
 /* --- they come, for every kind of memory ---------------------------------------------- */
 
-static char *huge_pages(size_t size)
-{
-	char *memory = anonymous(size, MAP_PRIVATE);
-
-	return memory && !madvise(memory, size, MADV_HUGEPAGE) ? memory : NULL;
-}
-
 FIXTURE(kinds)
 {
 	int fd;
@@ -123,7 +116,7 @@ FIXTURE_VARIANT(kinds)
 };
 
 FIXTURE_VARIANT_ADD(kinds, small_pages) { .get = small_pages };
-FIXTURE_VARIANT_ADD(kinds, transparent_huge_pages) { .get = huge_pages };
+FIXTURE_VARIANT_ADD(kinds, transparent_huge_pages) { .get = untouched_huge_pages };
 FIXTURE_VARIANT_ADD(kinds, shared_anonymous) { .get = shared_anonymous };
 FIXTURE_VARIANT_ADD(kinds, memfd) { .get = memfd_pages };
 FIXTURE_VARIANT_ADD(kinds, huge_pages) { .get = huge_pages_2m, .is_huge = true };
@@ -138,7 +131,7 @@ FIXTURE_SETUP(kinds)
 
 	if (missing)
 		SKIP(return, "%s", missing);
-	if (variant->get == huge_pages && !has_transparent_huge_pages())
+	if (variant->get == untouched_huge_pages && !has_transparent_huge_pages())
 		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	if (variant->is_huge && !provide_huge_pages(MUCH / HUGE_2M))
 		SKIP(return, "there are too few huge pages");

@@ -18,13 +18,6 @@
 
 #define TRIES 6
 
-static char *huge_pages(size_t size)
-{
-	char *memory = anonymous(size, MAP_PRIVATE);
-
-	return memory && !madvise(memory, size, MADV_HUGEPAGE) ? memory : NULL;
-}
-
 FIXTURE(moving)
 {
 	int fd;
@@ -41,7 +34,7 @@ FIXTURE_VARIANT(moving)
 
 FIXTURE_VARIANT_ADD(moving, small_pages) { .get = small_pages, .threads = "0" };
 FIXTURE_VARIANT_ADD(moving, small_pages_alone) { .get = small_pages, .threads = "1" };
-FIXTURE_VARIANT_ADD(moving, transparent_huge_pages) { .get = huge_pages, .threads = "0" };
+FIXTURE_VARIANT_ADD(moving, transparent_huge_pages) { .get = untouched_huge_pages, .threads = "0" };
 FIXTURE_VARIANT_ADD(moving, memfd) { .get = memfd_pages, .threads = "0" };
 
 FIXTURE_SETUP(moving)
@@ -53,7 +46,7 @@ FIXTURE_SETUP(moving)
 		SKIP(return, "needs " IOMMU_NODE ", and to be root");
 	if (system("sed -n '/zone *Movable/,/present/p' /proc/zoneinfo | grep -q 'present *[1-9]'"))
 		SKIP(return, "needs memory in ZONE_MOVABLE: boot with movablecore=");
-	if (variant->get == huge_pages && !has_transparent_huge_pages())
+	if (variant->get == untouched_huge_pages && !has_transparent_huge_pages())
 		SKIP(return, NO_TRANSPARENT_HUGE_PAGES);
 	self->pins = held_pins();
 	if (!need_pins(_metadata, &self->needer, self->fd, self->ioas))
